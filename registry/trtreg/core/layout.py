@@ -1,0 +1,32 @@
+"""Names of objects in a store: docs/architecture.md draws them as a tree.
+
+Blobs are named by their content, so that no two writers can disagree about one. Records are small JSON objects.
+"""
+
+from __future__ import annotations
+
+from trtreg.core.key import Key
+
+BLOBS = "blobs/"
+MANIFESTS = "manifests/"
+REJECTED = "rejected/"
+
+
+def blob_name(sha256: str) -> str:
+    """One file's bytes. The first two digits spread a directory store over 256 folders."""
+    return f"{BLOBS}{sha256[:2]}/{sha256}"
+
+
+def manifest_name(key: Key, plan_digest: str) -> str:
+    """The manifest of one plan that passed the gate."""
+    return f"{MANIFESTS}{key}/{plan_digest}.json"
+
+
+def blessed_name(key: Key) -> str:
+    """Which of a key's plans `get` serves: a pointer, the only record that is ever replaced."""
+    return f"{MANIFESTS}{key}/blessed"
+
+
+def rejected_name(key: Key, plan_digest: str) -> str:
+    """The manifest of a plan that the gate refused: kept to be read, out of reach of `get`."""
+    return f"{REJECTED}{key}/{plan_digest}.json"

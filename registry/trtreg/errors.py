@@ -1,0 +1,104 @@
+"""Every deliberate failure of trtreg, each with a hint and the exit code of its kind.
+
+A failure says what happened, with the values, and what to do about it. `trtreg_cli.main` prints the message
+and the hint on stderr and leaves with `exit_code`; a traceback is a bug in trtreg, never an answer.
+"""
+
+from __future__ import annotations
+
+
+class TrtregError(Exception):
+    """What every deliberate error derives from; catch it to catch all that trtreg raises on purpose."""
+
+    exit_code = 1
+    kind = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments don't survive Exception's own pickling, and errors cross process borders here.
+        return (_remake, (type(self), self.message, self.hint))
+
+
+def _remake(kind: type[TrtregError], message: str, hint: str) -> TrtregError:
+    return kind(message, hint=hint)
+
+
+class UsageError(TrtregError):
+    """The request itself is malformed or contradicts itself."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class NotFound(TrtregError):
+    """No such model, version, alias, sample or engine."""
+
+    exit_code = 3
+    kind = "not-found"
+
+
+class Miss(NotFound):
+    """The engine isn't there and the caller forbade building it (`--no-build`, `--offline`)."""
+
+    kind = "miss"
+
+
+class BuildFailed(TrtregError):
+    """The precision rewrite or the backend's build failed, ran out of time or of memory."""
+
+    exit_code = 4
+    kind = "build-failed"
+
+
+class Rejected(TrtregError):
+    """The gate refused the plan: it doesn't agree with ONNX Runtime's run of the original model."""
+
+    exit_code = 5
+    kind = "rejected"
+
+
+class Unreachable(TrtregError):
+    """The catalog or the store could not be reached, or refused us."""
+
+    exit_code = 6
+    kind = "unreachable"
+
+
+class Untrusted(TrtregError):
+    """Bytes or a manifest that aren't what they claim to be: corrupt, or not to be trusted."""
+
+    exit_code = 7
+    kind = "untrusted"
+
+
+class UnusableModel(TrtregError):
+    """The model file is malformed, hostile, or uses what no backend here can run."""
+
+    exit_code = 8
+    kind = "unusable-model"
+
+
+EXIT_CODES: dict[int, str] = {
+    0: "done",
+    2: "usage: the command line or the settings contradict themselves",
+    3: "no such model or engine, or a miss with --no-build or --offline",
+    4: "the build failed",
+    5: "rejected by the gate",
+    6: "the catalog or the store is out of reach",
+    7: "untrusted or corrupt",
+    8: "unusable model",
+}
+
+
+def error_of(kind: str, message: str, hint: str = "") -> TrtregError:
+    """The error of a recorded `kind`; what a child process or a stored record names comes back as itself."""
+    by_kind = {c.kind: c for c in _all_kinds(TrtregError)}
+    return by_kind.get(kind, TrtregError)(message, hint=hint)
+
+
+def _all_kinds(root: type[TrtregError]) -> list[type[TrtregError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in _all_kinds(child))]

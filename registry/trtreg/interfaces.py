@@ -1,0 +1,286 @@
+"""The seams of trtreg, on one page: what the registry's story stands on, and who stands behind each.
+
+    seam        embedded default             elsewhere
+    Catalog     catalog.sql over SQLite      the same over PostgreSQL
+    Store       storage.directory            storage.s3
+    PlanCache   storage.cache                -
+    Workshop    workshop (a child process)   farm
+    Backend     backends.onnxruntime         backends.tensorrt
+    Session     the same                     the same
+
+All raise errors of `trtreg.errors`; absence is None or False, failure an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from trtreg.core.files import FileSet, StoredFile
+from trtreg.core.key import Key
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.manifest import Manifest
+from trtreg.core.model import ModelFacts, ModelVersion, Sample
+from trtreg.core.names import ModelName
+from trtreg.core.recipe import Recipe
+from trtreg.core.signature import Signature
+from trtreg.core.target import Target
+from trtreg.core.verdict import GateReport, Tolerance
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Tensor = NDArray[np.generic]
+
+
+class Progress(Protocol):
+    """Told what goes on; shows it or doesn't. Never raises."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins: `examine`, `rewrite`, `build`, `gate`, `publish`, `fetch`, `wait`."""
+
+    def advance(self, done: int, total: int) -> None:
+        """`done` of `total` units (bytes, cases) of the current stage are through."""
+
+    def say(self, line: str) -> None:
+        """One line for a person, worth showing even without a terminal."""
+
+
+# --- names and engines -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecord:
+    """An engine as the catalog lists it. `created_at` is UTC, ISO 8601."""
+
+    manifest: Manifest
+    state: EngineState
+    blessed: bool
+    created_at: str
+
+
+class Catalog(Protocol):
+    """Names, versions, aliases, samples and engines. The store alone can answer for engines, too."""
+
+    def add_version(
+        self, name: str, facts: ModelFacts, *, note: str = "", tags: Mapping[str, str] | None = None
+    ) -> tuple[ModelVersion, bool]:
+        """The version of `name` with these contents, and whether it is new. Equal content makes no new version;
+        tags and a note given for one that exists are added to it."""
+        ...
+
+    def version(self, name: ModelName) -> ModelVersion | None:
+        """The version that `name` selects: by number, by alias, or the newest."""
+        ...
+
+    def versions(self, name: str | None = None) -> Iterable[ModelVersion]:
+        """All versions of one model, or of all, by name and version."""
+        ...
+
+    def set_alias(self, name: str, version: int, alias: str) -> None:
+        """Let NAME@ALIAS select `version` from now on. Raises NotFound."""
+        ...
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def remove_version(self, name: str, version: int) -> None:
+        """Forget a version; its number is never given again. Raises NotFound; UsageError while an alias needs it."""
+        ...
+
+    def add_sample(self, name: str, version: int, sample: Sample) -> None:
+        """Attach a sample to a version; the same name with another content is a UsageError."""
+        ...
+
+    def set_tolerance(self, name: str, tolerance: Mapping[str, float]) -> None:
+        """Replace the model's own tolerances. Raises NotFound."""
+        ...
+
+    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+        """Insert the engine (key and plan digest) or move it to `state`; with `bless`, make it the one of its key
+        that is served. The first manifest of an engine stays. Raises UsageError for a step that
+        `core.lifecycle` forbids."""
+        ...
+
+    def engines(
+        self,
+        *,
+        key_prefix: str = "",
+        model_digest: str | None = None,
+        state: EngineState | None = None,
+        limit: int | None = None,
+    ) -> list[EngineRecord]:
+        """Engines, newest first."""
+        ...
+
+
+# --- bytes -------------------------------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """Blobs by content and small records by name. `core.layout` makes the names."""
+
+    location: str
+
+    def has_blob(self, file: StoredFile) -> bool:
+        """Whether the bytes are there, by name and size; nothing is hashed."""
+        ...
+
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
+        """Store the bytes of `source` under their digest unless they are there. Bytes that aren't `file`'s
+        are Untrusted and leave nothing behind. After a return, they survive a crash."""
+        ...
+
+    def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
+        """Write the blob to `destination`, hashed while it streams; the name appears only once it is whole and
+        right. Raises NotFound, Untrusted, Unreachable."""
+        ...
+
+    def read_record(self, name: str) -> bytes | None: ...
+
+    def insert_record(self, name: str, content: bytes) -> bool:
+        """Write it unless the name is taken; the first writer wins. Returns whether it was this one."""
+        ...
+
+    def replace_record(self, name: str, content: bytes) -> None: ...
+
+    def delete_record(self, name: str) -> None:
+        """Absence is no error."""
+        ...
+
+    def record_names(self, prefix: str) -> Iterator[str]:
+        """The names that begin with `prefix`, sorted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedEngine:
+    """An engine whose files lie on this machine; `path` is the one to load, its neighbours are beside it."""
+
+    path: Path
+    manifest_json: str
+
+
+class PlanCache(Protocol):
+    """This machine's copies of plans. What is in it was verified when it came in."""
+
+    def find(self, key: Key) -> CachedEngine | None:
+        """The engine, if all its files are there with their sizes; nothing is hashed."""
+        ...
+
+    def admit(self, manifest: Manifest, fetch: Callable[[StoredFile, Path], None]) -> CachedEngine:
+        """Bring the plan's files in through `fetch`, verify them, and make them visible at once and whole."""
+        ...
+
+    def forget(self, key: Key) -> None: ...
+
+    def lock(self, key: Key, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Only one process of this machine at a time; `on_wait` is told who holds it, once, if it must wait.
+        The lock goes with the process that held it, however that ends."""
+        ...
+
+
+# --- making engines ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a child process may take: `seconds` for each stage, `memory` in bytes of address space."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOrder:
+    """What the gate needs. `sample` is None for synthetic inputs. Paths exist for as long as the order lasts."""
+
+    original: Path
+    rewritten: Path
+    plan: Path
+    backend: str
+    recipe: Recipe
+    tolerance: Tolerance
+    sample: Path | None
+    sample_name: str = ""
+    sample_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOrder:
+    """What a build needs. `folder` is empty and takes what the build writes.
+
+    calibration  the .npz that int8 ranges are measured on
+    """
+
+    model: Path
+    backend: str
+    recipe: Recipe
+    target: Target
+    folder: Path
+    tolerance: Tolerance
+    sample: Path | None
+    sample_name: str = ""
+    sample_sha256: str = ""
+    calibration: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A plan, and what the gate said of it. `folder` holds the plan's files."""
+
+    folder: Path
+    plan: FileSet
+    rewritten_digest: str
+    gate: GateReport | None
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = field(default=())
+
+
+class Workshop(Protocol):
+    """Reads models, builds plans and runs the gate: all that opens untrusted files or may crash."""
+
+    def examine(self, model: Path, progress: Progress) -> ModelFacts:
+        """Raises UnusableModel."""
+        ...
+
+    def build(self, order: BuildOrder, progress: Progress) -> Built:
+        """Rewrite, build and gate. A rejected plan is returned, its report says so. Raises BuildFailed."""
+        ...
+
+    def gate(self, order: GateOrder, progress: Progress) -> GateReport: ...
+
+
+class Session(Protocol):
+    """A loaded plan."""
+
+    signature: Signature
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name. Raises UsageError for inputs that the plan doesn't take."""
+        ...
+
+
+class Backend(Protocol):
+    """What turns ONNX into a plan and runs it. Used inside the workshop and by `Engine.load`."""
+
+    name: str
+
+    def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
+        """Write the plan of the rewritten `model` into the empty `folder`; the name of the file to load.
+        Raises BuildFailed, UnusableModel."""
+        ...
+
+    def load(self, plan: Path) -> Session:
+        """Raises Untrusted for bytes that aren't a plan of this backend."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Of what takes part in a build."""
+        ...
