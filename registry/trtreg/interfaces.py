@@ -4,6 +4,7 @@
     Catalog     catalog.sql over SQLite      the same over PostgreSQL
     Store       storage.directory            storage.s3
     PlanCache   storage.cache                -
+    Notes       storage.notes                -
     Workshop    workshop (a child process)   farm
     Backend     backends.onnxruntime         backends.tensorrt
     Session     the same                     the same
@@ -15,24 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-from trtreg.core.files import FileSet, StoredFile
-from trtreg.core.key import Key
-from trtreg.core.lifecycle import EngineState
-from trtreg.core.manifest import Manifest
-from trtreg.core.model import ModelFacts, ModelVersion, Sample
-from trtreg.core.names import ModelName
-from trtreg.core.recipe import Recipe
-from trtreg.core.signature import Signature
-from trtreg.core.target import Target
-from trtreg.core.verdict import GateReport, Tolerance
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trtreg.core.engine import CachedEngine, EngineRecord
+    from trtreg.core.files import StoredFile
+    from trtreg.core.key import Key
+    from trtreg.core.lifecycle import EngineState
+    from trtreg.core.manifest import Manifest
+    from trtreg.core.model import ModelFacts, ModelVersion, Sample
+    from trtreg.core.names import ModelName
+    from trtreg.core.recipe import Recipe
+    from trtreg.core.signature import Signature
+    from trtreg.core.target import Target
+    from trtreg.core.verdict import GateReport
+    from trtreg.core.work import Built, WorkOrder
 
     Tensor = NDArray[np.generic]
 
@@ -51,16 +53,6 @@ class Progress(Protocol):
 
 
 # --- names and engines -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineRecord:
-    """An engine as the catalog lists it. `created_at` is UTC, ISO 8601."""
-
-    manifest: Manifest
-    state: EngineState
-    blessed: bool
-    created_at: str
 
 
 class Catalog(Protocol):
@@ -158,14 +150,6 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CachedEngine:
-    """An engine whose files lie on this machine; `path` is the one to load, its neighbours are beside it."""
-
-    path: Path
-    manifest_json: str
-
-
 class PlanCache(Protocol):
     """This machine's copies of plans. What is in it was verified when it came in."""
 
@@ -185,62 +169,20 @@ class PlanCache(Protocol):
         ...
 
 
+class Notes(Protocol):
+    """What this machine remembers in order not to ask again. A note may vanish or be foreign: never rely on one."""
+
+    def recall(self, kind: str, subject: str) -> dict[str, object] | None:
+        """What was remembered of `subject`; None where nothing is, or nothing readable."""
+        ...
+
+    def remember(self, kind: str, subject: str, value: Mapping[str, object]) -> None:
+        """Replace what is remembered of `subject` by `value`, of which JSON can hold all. A note that can't be
+        written is no error."""
+        ...
+
+
 # --- making engines ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a child process may take: `seconds` for each stage, `memory` in bytes of address space."""
-
-    seconds: float
-    memory: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateOrder:
-    """What the gate needs. `sample` is None for synthetic inputs. Paths exist for as long as the order lasts."""
-
-    original: Path
-    rewritten: Path
-    plan: Path
-    backend: str
-    recipe: Recipe
-    tolerance: Tolerance
-    sample: Path | None
-    sample_name: str = ""
-    sample_sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOrder:
-    """What a build needs. `folder` is empty and takes what the build writes.
-
-    calibration  the .npz that int8 ranges are measured on
-    """
-
-    model: Path
-    backend: str
-    recipe: Recipe
-    target: Target
-    folder: Path
-    tolerance: Tolerance
-    sample: Path | None
-    sample_name: str = ""
-    sample_sha256: str = ""
-    calibration: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A plan, and what the gate said of it. `folder` holds the plan's files."""
-
-    folder: Path
-    plan: FileSet
-    rewritten_digest: str
-    gate: GateReport | None
-    seconds: Mapping[str, float]
-    versions: Mapping[str, str]
-    notes: tuple[str, ...] = field(default=())
 
 
 class Workshop(Protocol):
@@ -250,11 +192,17 @@ class Workshop(Protocol):
         """Raises UnusableModel."""
         ...
 
-    def build(self, order: BuildOrder, progress: Progress) -> Built:
+    def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
+        """How many runs the sample holds. Raises UsageError for inputs that the model doesn't take."""
+        ...
+
+    def build(self, order: WorkOrder, progress: Progress) -> Built:
         """Rewrite, build and gate. A rejected plan is returned, its report says so. Raises BuildFailed."""
         ...
 
-    def gate(self, order: GateOrder, progress: Progress) -> GateReport: ...
+    def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
+        """Judge a plan that is there already: `plan` is the file to load."""
+        ...
 
 
 class Session(Protocol):

@@ -7,7 +7,7 @@ is keyed and why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import NewType
 
 from trtreg.core.digest import digest_of
@@ -46,9 +46,8 @@ class Question:
     def keyed_fields(self) -> dict[str, str]:
         """Each keyed field by its name, as a person reads it, in a fixed order."""
         shown = {"model_digest": self.model_digest}
-        for part, value in (("recipe", self.recipe), ("target", self.target)):
-            for f in fields(value):
-                shown[f"{part}.{f.name}"] = _shown(getattr(value, f.name))
+        for part in (self.recipe, self.target):
+            shown |= _flattened(type(part).__name__.lower(), part)
         return shown
 
 
@@ -56,6 +55,13 @@ def differences(asked: Question, found: Question) -> dict[str, tuple[str, str]]:
     """The keyed fields in which two questions differ: name → (asked for, found)."""
     theirs = found.keyed_fields()
     return {name: (mine, theirs[name]) for name, mine in asked.keyed_fields().items() if mine != theirs[name]}
+
+
+def _flattened(prefix: str, part: object) -> dict[str, str]:
+    if not is_dataclass(part) or isinstance(part, type):
+        return {prefix: _shown(part)}
+    named = ((f"{prefix}.{f.name}", getattr(part, f.name)) for f in fields(part))
+    return {name: text for name, value in named for name, text in _flattened(name, value).items()}
 
 
 def _shown(value: object) -> str:

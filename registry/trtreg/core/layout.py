@@ -5,7 +5,10 @@ Blobs are named by their content, so that no two writers can disagree about one.
 
 from __future__ import annotations
 
-from trtreg.core.key import Key
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trtreg.core.key import Key
 
 BLOBS = "blobs/"
 MANIFESTS = "manifests/"

@@ -11,11 +11,19 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A model's name and what selects its version: a number, an alias, or neither for the newest."""
+    """A model's name and what selects its version: a number, an alias, or neither for the newest.
+
+    `latest` is every model's own alias for the newest.
+    """
 
     name: str
     version: int | None = None
     alias: str | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is the name alone."""
+        return self.version is None and self.alias is None
 
     @property
     def is_pinned(self) -> bool:
@@ -31,11 +39,12 @@ def parse_model_name(text: str) -> ModelName:
     """Read NAME, NAME@VERSION or NAME@ALIAS; `@latest` is the newest version. Raises ValueError."""
     name, at, selector = text.partition("@")
     require_name(name, "model name")
-    if not at or selector == LATEST:
+    if not at:
         return ModelName(name)
     if selector.isascii() and selector.isdigit():
         return ModelName(name, version=int(selector))
-    require_alias(selector)
+    if selector != LATEST:
+        require_alias(selector)
     return ModelName(name, alias=selector)
 
 

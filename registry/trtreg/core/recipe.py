@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trtreg.core.builder_settings import BuilderSettings
+
 REWRITER = "1"
 """Version of the rewriting in `onnx_models`. Raise it whenever the same recipe would give another ONNX model:
 it is keyed, so that engines of the old rewriting are never taken for engines of the new."""
@@ -18,6 +20,12 @@ class Precision(StrEnum):
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
+    FP8 = "fp8"
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its ranges are measured on a sample."""
+        return self in (Precision.INT8, Precision.FP8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +72,12 @@ class Recipe:
     """How the engine is made from the model.
 
     precision      what the arithmetic is rewritten to
-    profiles       the shapes of each input, by input name; empty for what the model itself says
+    profiles       the shapes of each input, by input name; empty for what the model itself says. An input that is
+                   listed several times has one range for each of several optimization profiles, in that order
     keep_fp32      operator types, node names or patterns of them (`/model.24/*`) that stay in fp32
     keep_io_types  whether inputs and outputs keep their types, with casts inside
-    calibration    digest of the sample that int8 ranges were measured on; empty unless precision is int8
+    calibration    digest of the sample that int8 or fp8 ranges were measured on; else empty
+    builder        what NVIDIA's builders are told beyond that
     rewriter       version of the rewriting
     """
 
@@ -76,17 +86,30 @@ class Recipe:
     keep_fp32: tuple[str, ...] = ()
     keep_io_types: bool = True
     calibration: str = ""
+    builder: BuilderSettings = field(default_factory=BuilderSettings)
     rewriter: str = field(default=REWRITER)
 
     def __post_init__(self) -> None:
         inputs = [p.input for p in self.profiles]
-        if inputs != sorted(set(inputs)):
-            raise ValueError(f"each input takes one shape, and they are listed by name: {inputs}")
+        if inputs != sorted(inputs):
+            raise ValueError(f"shapes are listed by the name of their input: {inputs}")
+        if len({inputs.count(i) for i in inputs}) > 1:
+            raise ValueError(f"every input takes one shape for each optimization profile: {inputs}")
+        if len(set(self.optimization_profiles)) < len(self.optimization_profiles):
+            raise ValueError(f"two optimization profiles are the same: {' '.join(map(str, self.profiles))}")
         if list(self.keep_fp32) != sorted(set(self.keep_fp32)):
             raise ValueError(f"what stays in fp32 must be sorted and distinct: {self.keep_fp32}")
-        if self.precision is Precision.INT8 and not self.calibration:
-            raise ValueError("int8 needs a calibration sample")
-        if self.precision is not Precision.INT8 and self.calibration:
+        if self.precision.is_calibrated and not self.calibration:
+            raise ValueError(f"{self.precision} needs a calibration sample")
+        if not self.precision.is_calibrated and self.calibration:
             raise ValueError(f"a calibration sample means nothing to {self.precision}")
         if self.precision is Precision.FP32 and self.keep_fp32:
             raise ValueError("fp32 keeps all in fp32 already")
+
+    @property
+    def optimization_profiles(self) -> tuple[tuple[ShapeRange, ...], ...]:
+        """One tuple of ranges, by input name, for each optimization profile; at least one, which may be empty."""
+        by_input: dict[str, list[ShapeRange]] = {}
+        for shapes in self.profiles:
+            by_input.setdefault(shapes.input, []).append(shapes)
+        return tuple(zip(*by_input.values(), strict=True)) or ((),)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from pathlib import PurePath
 
 T = typing.TypeVar("T")
 
@@ -31,6 +32,8 @@ def to_plain(value: object) -> object:
     """`value` as dicts, lists, strings and numbers. NaN and infinities, which JSON lacks, become words."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, PurePath):
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -62,6 +65,8 @@ def _hints(kind: type) -> dict[str, object]:
 
 
 def _decode(kind: object, plain: object, where: str) -> object:
+    if isinstance(kind, typing.NewType):
+        kind = kind.__supertype__
     origin = typing.get_origin(kind)
     if origin is types.UnionType or origin is typing.Union:
         return _decode_optional(kind, plain, where)
@@ -70,18 +75,23 @@ def _decode(kind: object, plain: object, where: str) -> object:
     if origin is not None and issubclass(origin, Mapping):
         return _decode_mapping(kind, plain, where)
     if isinstance(kind, type):
-        if is_dataclass(kind):
-            return _decode_dataclass(kind, plain, where)
-        if issubclass(kind, Enum):
-            try:
-                return kind(plain)
-            except ValueError:
-                raise MalformedRecord(f"{where}: {plain!r} is no {kind.__name__}") from None
-        if kind is float:
-            return _decode_float(plain, where)
-        if type(plain) is kind:
-            return plain
+        return _decode_class(kind, plain, where)
     raise MalformedRecord(f"{where}: expected {kind}, found {plain!r}")
+
+
+def _decode_class(kind: type, plain: object, where: str) -> object:
+    if is_dataclass(kind):
+        return _decode_dataclass(kind, plain, where)
+    if kind is float:
+        return _decode_float(plain, where)
+    if type(plain) is kind:
+        return plain
+    if issubclass(kind, Enum | PurePath) and isinstance(plain, str):
+        try:
+            return kind(plain)
+        except ValueError:
+            raise MalformedRecord(f"{where}: {plain!r} is no {kind.__name__}") from None
+    raise MalformedRecord(f"{where}: expected {kind.__name__}, found {plain!r}")
 
 
 def _decode_dataclass(kind: type, plain: object, where: str) -> object:

@@ -6,7 +6,7 @@ on either side fails it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
@@ -20,29 +20,92 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
+class Scope(StrEnum):
+    """What a deviation was measured over: a whole output, its columns of one unit, or one column."""
+
+    OUTPUT = "output"
+    GROUP = "group"
+    COLUMN = "column"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
     """How far an engine's outputs may lie from ONNX Runtime's fp32 run of the original model.
 
-    relative_l2  the L2 norm of the error over that of the reference, at most
-    cosine       cosine of the angle between output and reference, at least
-    max_error    the largest single error, as a share of the reference's range (max - min), at most
+    relative_l2    the L2 norm of the error over that of the reference, for a whole output, at most
+    cosine         cosine of the angle between output and reference, for a whole output, at least
+    max_error      the largest single error, as a share of the reference's range with zero included, for a whole
+                   output or a group of columns, at most
+    group_l2       relative L2 for the columns of one unit (boxes, scores) in an output that mixes units, at most
+    column_l2      relative L2 for a single column of such an output, at most
+    column_cosine  cosine for a single column of such an output, at least; a column that died has 0
+    differing      share of integers, booleans or strings that may differ, at most
+
+    The defaults are the widest that `DEFAULT_TOLERANCES` grants to any precision.
     """
 
     relative_l2: float
     cosine: float
     max_error: float
+    group_l2: float = 0.5
+    column_l2: float = 2.0
+    column_cosine: float = 0.2
+    differing: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (self.relative_l2 >= 0 and self.max_error >= 0 and -1 <= self.cosine <= 1):
+        errors = (self.relative_l2, self.max_error, self.group_l2, self.column_l2, self.differing)
+        cosines = (self.cosine, self.column_cosine)
+        if not (all(e >= 0 for e in errors) and all(-1 <= c <= 1 for c in cosines)):
             raise ValueError(f"no tolerance: {self}")
 
 
 DEFAULT_TOLERANCES: Mapping[Precision, Tolerance] = {
-    Precision.FP32: Tolerance(relative_l2=1e-3, cosine=0.9999, max_error=1e-2),
-    Precision.FP16: Tolerance(relative_l2=2e-2, cosine=0.999, max_error=5e-2),
-    Precision.BF16: Tolerance(relative_l2=1e-1, cosine=0.99, max_error=1e-1),
-    Precision.INT8: Tolerance(relative_l2=2e-1, cosine=0.98, max_error=5e-1),
+    Precision.FP32: Tolerance(
+        relative_l2=1e-3,
+        cosine=0.9999,
+        max_error=1e-2,
+        group_l2=2e-3,
+        column_l2=1e-2,
+        column_cosine=0.999,
+        differing=1e-3,
+    ),
+    Precision.FP16: Tolerance(
+        relative_l2=2e-2,
+        cosine=0.999,
+        max_error=5e-2,
+        group_l2=2e-2,
+        column_l2=5e-2,
+        column_cosine=0.99,
+        differing=1e-2,
+    ),
+    Precision.BF16: Tolerance(
+        relative_l2=1e-1,
+        cosine=0.99,
+        max_error=2e-1,
+        group_l2=1e-1,
+        column_l2=3e-1,
+        column_cosine=0.95,
+        differing=3e-2,
+    ),
+    Precision.INT8: Tolerance(
+        relative_l2=2e-1,
+        cosine=0.98,
+        max_error=1.0,
+        group_l2=5e-1,
+        column_l2=2.0,
+        column_cosine=0.2,
+        differing=5e-2,
+    ),
+    # Not measured yet: nothing here runs fp8 as a GPU does. As int8, which is the nearest.
+    Precision.FP8: Tolerance(
+        relative_l2=2e-1,
+        cosine=0.98,
+        max_error=1.0,
+        group_l2=5e-1,
+        column_l2=2.0,
+        column_cosine=0.2,
+        differing=5e-2,
+    ),
 }
 """docs/the-gate.md has the measurements that these come from."""
 
@@ -57,20 +120,29 @@ def tolerance_for(precision: Precision, overrides: Mapping[str, float]) -> Toler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """How one output, or one column of its last axis, differs from a reference, over all cases of a sample.
+    """How one output, or some of its columns, differs from a reference, over all cases of a sample.
 
-    column        index on the last axis, or None for the whole output
-    values        how many numbers were compared
-    max_abs       largest absolute error, in the output's own unit
-    mean_abs      mean absolute error
-    relative_l2   L2 norm of the error over the L2 norm of the reference
-    cosine        cosine of the angle between output and reference
-    max_error     max_abs as a share of the reference's range
-    nonfinite     NaN or infinite values in the output or in the reference
+    scope                what was compared
+    axis                 the axis that `column` counts: -1, the last, or 1, the channels
+    column               the column, `7`, or the columns, `4-84`; None for the whole output
+    values               how many numbers were compared
+    max_abs              largest absolute error, in the output's own unit
+    mean_abs             mean absolute error
+    relative_l2          L2 norm of the error over the L2 norm of the reference
+    cosine               cosine of the angle between output and reference
+    max_error            max_abs as a share of the reference's range, zero included
+    nonfinite            NaN or infinite values in the output or in the reference
+    reference_nonfinite  those that the reference itself gave
+    differing            share of values that differ, for integers, booleans and strings, which are judged by it
+                         alone; None for numbers
+    weak                 the reference is so small here beside its sister columns that relative figures were taken
+                         with their scale, and the angle says nothing
     """
 
     output: str
-    column: int | None
+    scope: Scope = Scope.OUTPUT
+    axis: int = -1
+    column: str | None = None
     values: int
     max_abs: float
     mean_abs: float
@@ -78,11 +150,22 @@ class Deviation:
     cosine: float
     max_error: float
     nonfinite: int
+    reference_nonfinite: int = 0
+    differing: float | None = None
+    weak: bool = False
 
     @property
     def place(self) -> str:
-        """`output0` or `output0[..., 4]`."""
-        return self.output if self.column is None else f"{self.output}[..., {self.column}]"
+        """`output0`, `output0[..., 4-84]`, or `output0[:, 7]`."""
+        if self.column is None:
+            return self.output
+        return f"{self.output}[{'...' if self.axis == -1 else ':'}, {self.column}]"
+
+    def strain(self, tolerance: Tolerance) -> float:
+        """The largest part of what `tolerance` allows that is used up: passes at 1 or below; infinite for NaN."""
+        if self.nonfinite:
+            return float("inf")
+        return max((check.strain for check in _checks(self, tolerance)), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +175,7 @@ class SampleUse:
     name      the registered sample, or `synthetic`
     sha256    digest of the sample's file; empty for synthetic inputs
     cases     how many runs
+    skipped   how many cases of the sample have shapes that the recipe excludes
     seed      of synthetic inputs
     ranges    of synthetic inputs: by input name, what the values were drawn from
     """
@@ -99,6 +183,7 @@ class SampleUse:
     name: str
     cases: int
     sha256: str = ""
+    skipped: int = 0
     seed: int | None = None
     ranges: Mapping[str, str]
 
@@ -107,7 +192,8 @@ class SampleUse:
 class GateReport:
     """All that the gate saw and decided of one plan; kept for rejected plans, too.
 
-    original   deviations from ONNX Runtime's fp32 run of the original model: what the verdict rests on
+    original   deviations from ONNX Runtime's fp32 run of the original model: what the verdict rests on. Of the
+               columns of an output that mixes units, only the worst are kept
     rewritten  deviations from ONNX Runtime's run of the rewritten model: what the backend's build added.
                Empty, with the reason in `rewritten_note`, where ONNX Runtime can't run the rewritten model
     mismatches outputs whose name, type or shape isn't the reference's, and runs that failed, in words
@@ -117,7 +203,7 @@ class GateReport:
     verdict: Verdict
     reasons: tuple[str, ...]
     tolerance: Tolerance
-    sample: SampleUse
+    samples: tuple[SampleUse, ...]
     original: tuple[Deviation, ...]
     rewritten: tuple[Deviation, ...]
     rewritten_note: str = ""
@@ -132,25 +218,49 @@ def judge(deviations: tuple[Deviation, ...], mismatches: tuple[str, ...], tolera
     Nothing compared is a reason, too: a gate that saw nothing has proved nothing.
     """
     reasons = list(mismatches)
-    if not deviations and not mismatches:
+    if not any(d.values for d in deviations) and not mismatches:
         reasons.append("no output was compared")
-    ranked = sorted(
-        deviations,
-        key=lambda d: (d.nonfinite == 0, -d.relative_l2 if d.relative_l2 == d.relative_l2 else float("-inf")),
-    )
-    for deviation in ranked:
+    for deviation in sorted(deviations, key=lambda d: -d.strain(tolerance)):
         reasons += _faults(deviation, tolerance)
     return tuple(reasons)
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    words: str
+    error: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= self.allowed
+
+    @property
+    def strain(self) -> float:
+        if not self.holds:
+            # An error past a zero tolerance, or one that is NaN, has no ratio.
+            return self.error / self.allowed if self.allowed and self.error == self.error else float("inf")
+        return self.error / self.allowed if self.allowed else 0.0
+
+
+def _checks(d: Deviation, t: Tolerance) -> Iterator[_Check]:
+    if d.differing is not None:
+        yield _Check(f"{d.differing:.3g} of the values differ > {t.differing:g}", d.differing, t.differing)
+        return
+    l2 = {Scope.OUTPUT: t.relative_l2, Scope.GROUP: t.group_l2, Scope.COLUMN: t.column_l2}[d.scope]
+    yield _Check(f"relative L2 error {d.relative_l2:.3g} > {l2:g}", d.relative_l2, l2)
+    if d.scope is not Scope.COLUMN:
+        yield _Check(f"largest error {d.max_error:.3g} of the range > {t.max_error:g}", d.max_error, t.max_error)
+    if d.scope is not Scope.GROUP and not d.weak:
+        cosine = t.cosine if d.scope is Scope.OUTPUT else t.column_cosine
+        yield _Check(f"cosine {d.cosine:.5g} < {cosine:g}", 1 - d.cosine, 1 - cosine)
+
+
 def _faults(deviation: Deviation, tolerance: Tolerance) -> list[str]:
+    if deviation.reference_nonfinite:
+        share = f"{deviation.reference_nonfinite} of {deviation.values} values"
+        return [f"{deviation.place}: in the reference itself, {share} are NaN or infinite: no engine can be proven"]
     if deviation.nonfinite:
         return [f"{deviation.place}: {deviation.nonfinite} of {deviation.values} values are NaN or infinite"]
-    faults = []
-    if not deviation.relative_l2 <= tolerance.relative_l2:
-        faults.append(f"relative L2 error {deviation.relative_l2:.3g} > {tolerance.relative_l2:g}")
-    if not deviation.cosine >= tolerance.cosine:
-        faults.append(f"cosine {deviation.cosine:.5g} < {tolerance.cosine:g}")
-    if not deviation.max_error <= tolerance.max_error:
-        faults.append(f"largest error {deviation.max_error:.3g} of the range > {tolerance.max_error:g}")
+    faults = [check.words for check in _checks(deviation, tolerance) if not check.holds]
     return [f"{deviation.place}: {', '.join(faults)}"] if faults else []

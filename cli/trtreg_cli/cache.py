@@ -1,0 +1,74 @@
+"""`trtreg cache …`: this machine's copies of engines."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import click
+
+from trtreg.errors import Untrusted, UsageError
+from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.tables import megabytes, table
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@click.group()
+def cache() -> None:
+    """This machine's copies of engines."""
+
+
+@cache.command("ls")
+@click.pass_context
+def list_entries(ctx: click.Context) -> None:
+    """List what is there, the last used first."""
+    from trtreg.wiring import open_cache
+
+    entries = open_cache(settings_of(ctx)).entries()
+    rows = [(e.key[:12], e.model, megabytes(e.size), _utc(e.last_used)) for e in entries]
+    click.echo(table(("key", "model", "MB", "last used (UTC)"), rows))
+
+
+@cache.command()
+@click.option("--max-size", metavar="SIZE", help="Drop the least recently used until it fits: 500M, 20G.")
+@click.option("--older-than", type=float, metavar="DAYS", help="Drop what wasn't used for so long.")
+@click.pass_context
+def prune(ctx: click.Context, max_size: str | None, older_than: float | None) -> None:
+    """Drop engines that were not used lately; never one in use. They are fetched again when asked for."""
+    from trtreg.wiring import open_cache
+
+    if max_size is None and older_than is None:
+        raise UsageError("prune by what?", hint="--max-size 20G, --older-than 30")
+    dropped = open_cache(settings_of(ctx)).prune(
+        max_bytes=None if max_size is None else _bytes(max_size),
+        older_than=None if older_than is None else older_than * 86400,
+    )
+    click.echo(f"dropped {len(dropped)} engines, {megabytes(sum(e.size for e in dropped))} MB")
+
+
+@cache.command()
+@click.pass_context
+def verify(ctx: click.Context) -> None:
+    """Hash everything again and drop what isn't what it was. Exit 7 if anything was dropped."""
+    from trtreg.wiring import open_cache
+
+    cache = open_cache(settings_of(ctx))
+    with progress_of(ctx) as progress:
+        damaged = cache.verify(progress)
+    click.echo(f"{len(cache.entries())} engines are sound")
+    for damage in damaged:
+        click.echo(f"{damage.key[:12]} dropped: {damage.reason}", err=True)
+    if damaged:
+        raise Untrusted(f"{len(damaged)} engines were damaged and are dropped", hint="trtreg get fetches them again")
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.upper())
+    if not match:
+        raise UsageError(f"{text!r} is no size", hint="write 500M or 20G")
+    return int(float(match[1]) * _UNITS[match[2]])

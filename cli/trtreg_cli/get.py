@@ -1,0 +1,75 @@
+"""`trtreg get` and `trtreg build`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trtreg_cli.context import registry_of
+from trtreg_cli.options import request_of, request_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trtreg.registry import Engine
+
+
+@click.command()
+@request_options
+@click.option("-o", "--output", metavar="PATH", help="Copy the plan there: to a file, or into a folder (DIR/).")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest, the source and the seconds of each stage.")
+@click.option("--no-build", is_flag=True, help="A miss is exit 3 instead of a build.")
+@click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
+@click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.pass_context
+def get(
+    ctx: click.Context,
+    /,
+    output: str | None,
+    as_json: bool,
+    no_build: bool,
+    offline: bool,
+    rebuild: bool,
+    **asked: Any,
+) -> None:
+    """Print the path of a validated engine of a model; build it if there is none.
+
+    Nothing but the path goes to stdout. The plan may be several files: the path is the one to load, its neighbours
+    lie beside it.
+    """
+    request = request_of(**asked)
+    with registry_of(ctx) as registry:
+        engine = registry.ask(request, build=not no_build, offline=offline, rebuild=rebuild)
+        path = _deliver(engine, output) if output else engine.path
+    click.echo(_as_json(engine, path) if as_json else str(path))
+
+
+@click.command()
+@request_options
+@click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.pass_context
+def build(ctx: click.Context, /, rebuild: bool, **asked: Any) -> None:
+    """Have an engine in the store without fetching it; print its key."""
+    request = request_of(**asked)
+    with registry_of(ctx) as registry:
+        manifest = registry.build(request, rebuild=rebuild)
+    click.echo(manifest.key)
+
+
+def _deliver(engine: Engine, output: str) -> Path:
+    from trtreg.wiring import deliver
+
+    return deliver(engine, output)
+
+
+def _as_json(engine: Engine, path: Path) -> str:
+    answer = {
+        "path": str(path),
+        "key": engine.key,
+        "source": engine.source,
+        "seconds": engine.seconds,
+        "manifest": json.loads(engine.manifest_json),
+    }
+    return json.dumps(answer, indent=2, ensure_ascii=False)

@@ -1,0 +1,109 @@
+"""The `trtreg` command: which commands there are, and how failures become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from trtreg import __version__
+from trtreg.errors import EXIT_CODES, TrtregError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Each command's module, its attribute and its line in --help; a command is imported only when it is called, so
+# that a hit pays for nothing else.
+_COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "get": ("get", "get", "Print the path of a validated engine; build it if there is none."),
+    "build": ("get", "build", "Have an engine in the store without fetching it; print its key."),
+    "explain": ("explain", "explain", "Hit or miss, and why."),
+    "model": ("models", "model", "Models, their versions, aliases and samples."),
+    "ls": ("engines", "ls", "List engines."),
+    "show": ("engines", "show", "An engine's manifest, gate report and provenance."),
+    "gate": ("engines", "gate", "Run the gate again over an engine, on this machine."),
+    "inspect": ("inspect", "inspect", "What any model or plan file is, without loading it into a runtime."),
+    "cache": ("cache", "cache", "This machine's copies of engines."),
+    "db": ("db", "db", "The catalog's schema."),
+    "doctor": ("doctor", "doctor", "Settings, this machine's target, and what is missing for each backend."),
+}
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+class _LateGroup(click.Group):
+    # ruff: noqa: ARG002 - click's own signatures
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"trtreg_cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LateGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trtreg")
+@click.option("--home", metavar="DIR", help="Folder of catalog, store and cache, unless these are set.")
+@click.option("--catalog", metavar="URL", help="Database of names and engines: sqlite:////path/catalog.db")
+@click.option("--store", metavar="DIR", help="Where models and plans are kept.")
+@click.option("--cache", metavar="DIR", help="This machine's copies.")
+@click.option("--time-limit", metavar="SECONDS", help="For examining a model, or building and judging a plan.")
+@click.option("--memory-limit", metavar="GIB", help="For the same.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Every stage on stderr, even without a terminal.")
+@click.pass_context
+def cli(ctx: click.Context, /, quiet: bool, verbose: bool, **flags: str | None) -> None:
+    """Engine-build cache and model registry.
+
+    Ask for a model by name and get the engine that is right for this machine: built once, validated against ONNX
+    Runtime, the same for everybody.
+
+    \b
+      trtreg model add yolov5s yolov5s.onnx
+      trtreg get yolov5s --fp16
+    """  # noqa: D301 - click wants the control character
+    from trtreg_cli.context import Invocation
+
+    ctx.obj = Invocation(flags=flags, quiet=quiet, verbose=verbose)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except TrtregError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+        if error.hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does. Python would complain once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    run()

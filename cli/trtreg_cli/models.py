@@ -1,0 +1,171 @@
+"""`trtreg model …`: models, their versions, aliases and samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trtreg.core.records import to_json
+from trtreg.errors import UsageError
+from trtreg_cli.context import registry_of
+from trtreg_cli.options import model_name, numbers, pairs
+from trtreg_cli.tables import megabytes, table
+
+if TYPE_CHECKING:
+    from trtreg.core.model import ModelVersion
+
+
+@click.group()
+def model() -> None:
+    """Models, their versions, aliases and samples."""
+
+
+@model.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.onnx")
+@click.option("--sample", "samples", multiple=True, metavar="NAME=FILE.npz", help="Real inputs, for gate and int8.")
+@click.option("--alias", "aliases", multiple=True, help="Let NAME@ALIAS select this version.")
+@click.option("--tag", "tags", multiple=True, metavar="K=V", help="A word about the version.")
+@click.option("--note", default="", metavar="TEXT", help="A sentence about the version.")
+@click.option(
+    "--tolerance", multiple=True, metavar="METRIC=NUMBER", help="The model's own: relative_l2, cosine, max_error."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the version's record.")
+@click.pass_context
+def add(
+    ctx: click.Context,
+    /,
+    name: str,
+    file: Path,
+    samples: tuple[str, ...],
+    aliases: tuple[str, ...],
+    tags: tuple[str, ...],
+    note: str,
+    tolerance: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Register an ONNX file as the newest version of NAME; print NAME@VERSION.
+
+    Equal content makes no new version, however the file stores it; samples, aliases, tags and a note are then added
+    to the one there is.
+    """
+    with registry_of(ctx) as registry:
+        with_progress = registry.progress
+        version, is_new = registry.models.add(
+            name,
+            file,
+            samples={label: Path(path) for label, path in pairs("--sample", samples).items()},
+            aliases=aliases,
+            tags=pairs("--tag", tags),
+            note=note,
+            tolerance=numbers("--tolerance", tolerance),
+            progress=with_progress,
+        )
+        if not is_new:
+            with_progress.say(f"{version} has these contents already: no new version")
+    click.echo(to_json(version) if as_json else str(version))
+
+
+@model.command("ls")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one list.")
+@click.pass_context
+def list_versions(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """List models and their versions."""
+    with registry_of(ctx) as registry:
+        versions = registry.models.all(name)
+    if as_json:
+        click.echo(to_json(versions))
+        return
+    rows = [
+        (str(v), ", ".join(v.aliases), v.facts.precision, megabytes(v.facts.source.size), v.added_at[:19], v.note)
+        for v in versions
+    ]
+    click.echo(table(("version", "aliases", "precision", "MB", "added (UTC)", "note"), rows))
+
+
+@model.command()
+@click.argument("name", metavar="NAME[@VERSION|@ALIAS]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show one version: digest, inputs, outputs, operators, samples, tolerances."""
+    with registry_of(ctx) as registry:
+        version = registry.models.find(model_name(name))
+    click.echo(to_json(version) if as_json else "\n".join(_lines(version)))
+
+
+@model.command()
+@click.argument("name", metavar="NAME@VERSION")
+@click.argument("alias")
+@click.pass_context
+def alias(ctx: click.Context, name: str, alias: str) -> None:
+    """Let NAME@ALIAS select that version from now on; print it."""
+    with registry_of(ctx) as registry:
+        version = registry.models.set_alias(model_name(name), alias)
+    click.echo(f"{version.name}@{alias} is {version}")
+
+
+@model.command()
+@click.argument("name", metavar="NAME@ALIAS")
+@click.pass_context
+def unalias(ctx: click.Context, name: str) -> None:
+    """Take an alias back."""
+    parsed = model_name(name)
+    if parsed.alias is None:
+        raise UsageError(f"{name!r} names no alias", hint="the form is NAME@ALIAS")
+    with registry_of(ctx) as registry:
+        registry.models.remove_alias(parsed.name, parsed.alias)
+
+
+@model.command()
+@click.argument("name", metavar="NAME")
+@click.argument("changes", nargs=-1, metavar="[METRIC=NUMBER]...")
+@click.option("--clear", is_flag=True, help="Back to the defaults.")
+@click.pass_context
+def tolerance(ctx: click.Context, name: str, changes: tuple[str, ...], clear: bool) -> None:
+    """Show or set a model's own tolerances; they hold for all its versions and the next runs of the gate."""
+    wanted = numbers("tolerance", changes)
+    if clear and wanted:
+        raise UsageError("--clear goes without numbers")
+    with registry_of(ctx) as registry:
+        if wanted or clear:
+            in_force = registry.models.set_tolerance(name, wanted)
+        else:
+            in_force = registry.models.find(model_name(name)).tolerance
+    click.echo(" ".join(f"{k}={v:g}" for k, v in sorted(in_force.items())) or "the defaults of each precision")
+
+
+@model.command("rm")
+@click.argument("name", metavar="NAME[@VERSION]")
+@click.option("--force", is_flag=True, help="Even if aliases select it.")
+@click.pass_context
+def remove(ctx: click.Context, name: str, force: bool) -> None:
+    """Forget one version, or all of a model. Files and engines stay in the store until they are pruned."""
+    with registry_of(ctx) as registry:
+        gone = registry.models.remove(model_name(name), force=force)
+    click.echo("removed " + ", ".join(map(str, gone)))
+
+
+def _lines(version: ModelVersion) -> list[str]:
+    facts = version.facts
+    operators = sorted(facts.operators.items(), key=lambda item: -item[1])
+    lines = [
+        f"{version}" + (f" ({', '.join(version.aliases)})" if version.aliases else ""),
+        f"  digest      {facts.digest}",
+        f"  added       {version.added_at[:19]} UTC",
+        f"  producer    {facts.producer or '-'}",
+        f"  opset       {facts.opset}",
+        f"  precision   {facts.precision}",
+        f"  parameters  {facts.parameters:,}",
+        f"  operators   {', '.join(f'{count} {name}' for name, count in operators)}",
+    ]
+    lines += [f"  input       {tensor}" for tensor in facts.signature.inputs]
+    lines += [f"  output      {tensor}" for tensor in facts.signature.outputs]
+    lines += [f"  file        {f.name} ({megabytes(f.size)} MB)" for f in facts.source.files]
+    lines += [f"  sample      {s.name} ({megabytes(s.file.size)} MB)" for s in version.samples]
+    lines += [f"  tolerance   {name} {value:g}" for name, value in sorted(version.tolerance.items())]
+    lines += [f"  tag         {name}={value}" for name, value in sorted(version.tags.items())]
+    return lines + ([f"  note        {version.note}"] if version.note else [])

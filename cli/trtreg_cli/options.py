@@ -1,0 +1,108 @@
+"""The options that ask for an engine; `get`, `build` and `explain` share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from trtreg.core.names import ModelName, parse_model_name
+from trtreg.core.recipe import Precision, parse_shape
+from trtreg.core.request import Request
+from trtreg.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
+_SHORTCUTS = tuple(Precision)
+
+
+def request_options(command: F) -> F:
+    """NAME and all that `request_of` reads."""
+    options = [
+        click.argument("name", metavar="NAME[@VERSION|@ALIAS]"),
+        *(click.option(f"--{p}", is_flag=True, help=f"Short for --precision {p}.") for p in _SHORTCUTS),
+        click.option("--precision", type=click.Choice([str(p) for p in Precision]), help="fp32 unless given."),
+        click.option("--backend", type=click.Choice(_BACKENDS), default="auto", help="auto lets the machine decide."),
+        click.option(
+            "--shape", "shapes", multiple=True, metavar="INPUT=1x3x640x640|MIN:OPT:MAX", help="Shape of an input."
+        ),
+        click.option(
+            "--keep-fp32",
+            multiple=True,
+            metavar="OP|NODE",
+            help="Operator type, node or pattern of nodes ('/model.24/*') to keep in fp32.",
+        ),
+        click.option("--convert-io", is_flag=True, help="Let inputs and outputs take the precision, too."),
+        click.option("--calibration", default="", metavar="SAMPLE", help="Sample that int8 ranges are measured on."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def request_of(
+    *,
+    name: str,
+    precision: str | None,
+    backend: str,
+    shapes: tuple[str, ...],
+    keep_fp32: tuple[str, ...],
+    convert_io: bool,
+    calibration: str,
+    **shortcuts: bool,
+) -> Request:
+    """The request that the options make. Raises UsageError."""
+    try:
+        ranges = tuple(parse_shape(text) for text in shapes)
+    except ValueError as error:
+        raise UsageError(f"--shape: {error}") from None
+    return Request(
+        model=model_name(name),
+        precision=_precision(precision, [p for p in _SHORTCUTS if shortcuts[p]]),
+        backend=backend,
+        shapes=ranges,
+        keep_fp32=keep_fp32,
+        keep_io_types=not convert_io,
+        calibration=calibration,
+    )
+
+
+def model_name(text: str) -> ModelName:
+    """Raises UsageError."""
+    try:
+        return parse_model_name(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """`K=V` texts as a mapping. Raises UsageError for another form and for a name given twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {text!r} is not of the form NAME=VALUE")
+        if name in found:
+            raise UsageError(f"{option}: {name} is given twice")
+        found[name] = value
+    return found
+
+
+def numbers(option: str, texts: tuple[str, ...]) -> dict[str, float]:
+    """`NAME=NUMBER` texts as a mapping. Raises UsageError."""
+    found = {}
+    for name, value in pairs(option, texts).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise UsageError(f"{option} {name}={value!r} is no number") from None
+    return found
+
+
+def _precision(named: str | None, shortcuts: list[Precision]) -> Precision:
+    wanted = {*shortcuts, *([Precision(named)] if named else [])}
+    if len(wanted) > 1:
+        raise UsageError(f"one precision at a time, not {', '.join(sorted(wanted))}")
+    return wanted.pop() if wanted else Precision.FP32

@@ -1,0 +1,1 @@
+"""One file a migration: `rNNNN_what_it_brings.py`. One that was released is never edited."""

@@ -1,0 +1,140 @@
+"""ONNX Runtime's optimised model as an engine: what its optimiser made, saved once, loaded without optimising.
+
+A plan is `engine.onnx`, with its larger weights beside it in `engine.onnx.data`. It belongs to one version of ONNX
+Runtime and, through the blocked layout of its weights, to one kind of CPU: the target carries both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trtreg.backends.onnxruntime_api import api, refusals
+from trtreg.backends.onnxruntime_order import settle_node_order
+from trtreg.backends.onnxruntime_refusals import build_refusal, one_line, out_of_memory
+from trtreg.backends.onnxruntime_session import OnnxRuntimeSession, signature_of
+from trtreg.core.recipe import Precision, Recipe
+from trtreg.core.target import Target
+from trtreg.errors import BuildFailed, Untrusted, UnusableModel, UsageError
+from trtreg.interfaces import Session
+
+CPU_PLAN = "engine.onnx"
+CUDA_PLAN = "engine.cuda.onnx"
+"""The name of a plan's file tells who runs it: loading needs to know before it opens anything."""
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_SMALLEST_EXTERNAL_WEIGHT = 1024
+_FATAL_ONLY = 4
+
+
+class OnnxRuntime:
+    """The `onnxruntime` backend: on the CPU, or on an NVIDIA GPU for a target whose architecture is `sm_…`."""
+
+    name = "onnxruntime"
+
+    def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
+        """Optimise `model` for this machine and save the result into the empty `folder`; the name of the file to load.
+
+        The same model gives the same bytes. Raises BuildFailed, UnusableModel; UsageError for a GPU target where
+        ONNX Runtime has no CUDA.
+        """
+        self._require_own_version(target)
+        entry = CUDA_PLAN if target.architecture.startswith("sm_") else CPU_PLAN
+        try:
+            session = _open(model, entry, _building_options(folder / entry))
+        except refusals() as refusal:
+            raise build_refusal(refusal, recipe.precision) from None
+        _require_tensors(session, recipe)
+        settle_node_order(folder / entry)
+        return entry
+
+    def load(self, plan: Path) -> Session:
+        """The plan, ready to run. Raises Untrusted for bytes that aren't a plan; UsageError for a plan that needs
+        a GPU where ONNX Runtime has none; BuildFailed where memory runs out."""
+        try:
+            return OnnxRuntimeSession(_open(plan, plan.name, _loading_options()))
+        except refusals() as refusal:
+            if failure := out_of_memory(refusal):
+                raise failure from None
+            reason = one_line(str(refusal))
+        except UnusableModel as foreign:
+            reason = foreign.message
+        raise Untrusted(
+            f"{plan.name} is no plan of the onnxruntime backend, or a damaged one: {reason}",
+            hint="fetch it again: trtreg cache verify finds damaged plans and drops them",
+        )
+
+    def versions(self) -> Mapping[str, str]:
+        """Of ONNX Runtime and of the onnx package, which writes the plan's last form."""
+        import onnx
+
+        return {"onnxruntime": api().__version__, "onnx": onnx.__version__}
+
+    def _require_own_version(self, target: Target) -> None:
+        here = api().__version__
+        if (target.runtime, target.runtime_version) != (self.name, here):
+            raise BuildFailed(
+                f"ONNX Runtime {here} can't build for {target}",
+                hint="its plans run on the version that made them, and on no other",
+            )
+
+
+def _open(model: Path, entry: str, options: Any) -> Any:
+    """A session on the provider that `entry` names, and on no other."""
+    wanted = [_CUDA, _CPU] if entry == CUDA_PLAN else [_CPU]
+    if wanted[0] not in api().get_available_providers():
+        raise _no_cuda("it was built without CUDA")
+    # The fallback prints to standard output and tries again on another provider: two things that we can't have.
+    session = api().InferenceSession(model, options, providers=wanted, enable_fallback=False)
+    if wanted[0] not in session.get_providers():
+        raise _no_cuda("its CUDA provider doesn't start")
+    return session
+
+
+def _no_cuda(reason: str) -> UsageError:
+    return UsageError(
+        f"this ONNX Runtime can't run on the GPU: {reason}",
+        hint="install onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN that it names",
+    )
+
+
+def _building_options(plan: Path) -> Any:
+    options = _options()
+    options.graph_optimization_level = api().GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(plan)
+    weights = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{weights}_file_name", f"{plan.name}.data")
+    options.add_session_config_entry(f"{weights}_min_size_in_bytes", str(_SMALLEST_EXTERNAL_WEIGHT))
+    # Folded constants are sums, too: with one thread they don't depend on how many cores the builder has.
+    options.intra_op_num_threads = 1
+    # Nothing will run here: weights repacked for running would only double the memory.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = False
+    return options
+
+
+def _loading_options() -> Any:
+    options = _options()
+    options.graph_optimization_level = api().GraphOptimizationLevel.ORT_DISABLE_ALL
+    allowed = len(os.sched_getaffinity(0))
+    if allowed < (os.cpu_count() or allowed):
+        # Left alone, ONNX Runtime starts a thread per core of the machine, those that a container may not use too.
+        options.intra_op_num_threads = allowed
+    return options
+
+
+def _options() -> Any:
+    options = api().SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    return options
+
+
+def _require_tensors(session: Any, recipe: Recipe) -> None:
+    try:
+        signature_of(session)
+    except UnusableModel as refusal:
+        if recipe.precision is Precision.FP32 or recipe.keep_io_types:
+            raise
+        raise BuildFailed(refusal.message, hint="let the inputs and outputs keep their types") from None

@@ -1,0 +1,189 @@
+"""One catalog's database: short transactions, one writer at a time for each subject, failures as Unreachable.
+
+What differs between SQLite and PostgreSQL is in this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, func, inspect, make_url, select, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from trtreg.catalog.stamp import sqlite_path
+from trtreg.errors import Unreachable, UsageError
+
+_WAIT_SECONDS = 30
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+_REVISIONS = "alembic_version"
+
+
+class Database:
+    """Connections to the database at `url`, made when they are needed.
+
+    enforce_foreign_keys  False for migrations only: SQLite changes a table by copying and dropping it, and
+                          dropping it would take the rows that refer to it along. SQLite alone heeds it.
+
+    Raises UsageError for a URL of no catalog.
+    """
+
+    def __init__(self, url: str, *, enforce_foreign_keys: bool = True) -> None:
+        parsed = _parse(url)
+        # A password may stand among the options, too.
+        self.location = parsed.set(query={}).render_as_string(hide_password=True)
+        self.path = sqlite_path(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = _sqlite(parsed, enforce_foreign_keys) if self.is_sqlite else _postgresql(parsed)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads. Raises Unreachable."""
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, subject: str) -> Iterator[Connection]:
+        """A transaction that writes, after all others that write about `subject`, and that sees what they wrote.
+
+        It is committed at the end, and rolled back if an error leaves it. Raises Unreachable.
+        """
+        with self._translated(), self._engine.execution_options(trtreg_writes=True).begin() as connection:
+            if not self.is_sqlite:
+                _wait_for_turn(connection, subject)
+            yield connection
+
+    def close(self) -> None:
+        """Let go of all connections; the next transaction makes new ones."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout:
+            raise Unreachable(
+                f"the catalog {self.location} has no connection free", hint="too many threads share one registry"
+            ) from None
+        except DBAPIError as error:
+            if not _is_outage(error):
+                raise
+            reason = " ".join(str(error.orig).split())
+            raise Unreachable(f"the catalog {self.location}: {reason}", hint=_hint(error)) from None
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema revision that the database has; None while it has none."""
+    if not inspect(connection).has_table(_REVISIONS):
+        return None
+    revision: str | None = connection.scalar(text(f"SELECT version_num FROM {_REVISIONS}"))  # noqa: S608 - our own name
+    return revision
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        driver = _DRIVERS[parsed.drivername]
+    except (ArgumentError, KeyError, ValueError):
+        # The URL isn't shown: what can't be parsed may hold a password anywhere.
+        scheme = url.partition(":")[0][:40]
+        raise UsageError(
+            f"the catalog's URL begins with {scheme!r}, which isn't one that trtreg knows",
+            hint="write sqlite:////absolute/path/catalog.db or postgresql+psycopg://user@host/database",
+        ) from None
+    if driver == "sqlite" and sqlite_path(url) is None:
+        raise UsageError(f"{url!r} names no file", hint="write sqlite:////absolute/path/catalog.db")
+    return parsed.set(drivername=driver)
+
+
+# --- SQLite --------------------------------------------------------------------------------------------------
+
+
+def _sqlite(url: URL, enforce_foreign_keys: bool) -> Engine:
+    # No pool: opening the file is cheap, and no connection outlives a fork or a catalog that was put elsewhere.
+    patience = {} if "timeout" in url.query else {"timeout": _WAIT_SECONDS}
+    engine = create_engine(url, poolclass=NullPool, connect_args=patience)
+    event.listen(engine, "connect", partial(_set_pragmas, enforce_foreign_keys=enforce_foreign_keys))
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: Any, _: object, *, enforce_foreign_keys: bool) -> None:
+    # The driver would begin transactions when it sees fit; `_begin` does it.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA foreign_keys = {'ON' if enforce_foreign_keys else 'OFF'}")
+    connection.execute("PRAGMA synchronous = FULL")
+    # `stamp.generation` counts commits by the file's header, which WAL mode leaves alone.
+    connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later can be refused the write: take the right to it at once.
+    writes = connection.get_execution_options().get("trtreg_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------------------
+
+
+def _postgresql(url: URL) -> Engine:
+    connect: Callable[..., Engine] = partial(create_engine, url, pool_pre_ping=True)
+    try:
+        # Every statement must see what was committed before it, or waiting for one's turn would be in vain.
+        return connect(isolation_level="READ COMMITTED", connect_args={"connect_timeout": 10})
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"a catalog in PostgreSQL needs the package {error.name}", hint="pip install 'trtreg[postgres]'"
+        ) from None
+
+
+def _wait_for_turn(connection: Connection, subject: str) -> None:
+    connection.execute(select(func.set_config("lock_timeout", f"{_WAIT_SECONDS}s", True)))
+    # Held until the transaction ends. Two subjects that share a number wait for each other, and no more.
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("trtreg"), func.hashtext(subject))))
+
+
+# --- failures ------------------------------------------------------------------------------------------------
+
+_OURS = (IntegrityError, DataError, NotSupportedError)
+_PERMISSION_DENIED = "42501"
+_NO_SUCH_TABLE = "42P01"
+
+_SQLITE_HINTS = {
+    sqlite3.SQLITE_BUSY: "another process holds it; try again, or end that process",
+    sqlite3.SQLITE_READONLY: "this user may not write to the file or its folder",
+    sqlite3.SQLITE_CANTOPEN: "see that its folder is there and that this user may write to it",
+    sqlite3.SQLITE_FULL: "free some space on its disk",
+    sqlite3.SQLITE_CORRUPT: "put a copy in its place, or move it away and register the models again",
+    sqlite3.SQLITE_NOTADB: "TRTREG_CATALOG names a file of another kind; name another, or move it away",
+}
+_ANY_HINT = "trtreg doctor shows where the settings come from"
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether the database is to blame; the rest is a mistake of trtreg's own and must show as one."""
+    if isinstance(error, ProgrammingError):
+        return getattr(error.orig, "sqlstate", None) in (_PERMISSION_DENIED, _NO_SUCH_TABLE)
+    return not isinstance(error, _OURS)
+
+
+def _hint(error: SQLAlchemyError) -> str:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return _ANY_HINT if code is None else _SQLITE_HINTS.get(code & 0xFF, _ANY_HINT)

@@ -1,0 +1,163 @@
+"""Settings: from flags, the environment, `trtreg.toml` and defaults, in this order, each with where it came from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtreg.core.limits import Limits
+from trtreg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_NAME = "trtreg.toml"
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its value as text, and where it came from, in words."""
+
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings by name; the properties give them their types."""
+
+    by_name: Mapping[str, Setting]
+
+    @property
+    def home(self) -> Path:
+        """Where the embedded defaults live."""
+        return _path(self.by_name["home"])
+
+    @property
+    def catalog(self) -> str:
+        """SQLAlchemy URL of the catalog: `sqlite:////path/catalog.db`."""
+        return self.by_name["catalog"].value
+
+    @property
+    def store(self) -> str:
+        """A directory."""
+        return self.by_name["store"].value
+
+    @property
+    def cache(self) -> Path:
+        """This machine's cache folder."""
+        return _path(self.by_name["cache"])
+
+    @property
+    def limits(self) -> Limits:
+        """What one child process may take."""
+        return Limits(
+            seconds=_positive("time_limit", self.by_name["time_limit"]),
+            memory=int(_positive("memory_limit", self.by_name["memory_limit"]) * _GIB),
+        )
+
+
+DESCRIPTIONS: Mapping[str, str] = {
+    "home": "folder of the embedded defaults",
+    "catalog": "database of names and engines, as an SQLAlchemy URL",
+    "store": "where models and plans are kept: a directory",
+    "cache": "this machine's copies",
+    "time_limit": "seconds that examining a model, or building and judging a plan, may take",
+    "memory_limit": "GiB of memory that it may take",
+}
+
+
+def load_settings(
+    *, environment: Mapping[str, str], folder: Path, flags: Mapping[str, str | None], physical_memory: int
+) -> Settings:
+    """The settings in force.
+
+    folder           where `trtreg.toml` is looked for first; then in home
+    flags            by setting name; None where it wasn't given
+    physical_memory  bytes; the default memory limit is four fifths of it
+
+    Raises UsageError for a `trtreg.toml` that can't be read, and for a setting that it shouldn't have.
+    """
+    given = [
+        _from_flags(flags),
+        _from_environment(environment),
+        _from_file(folder / FILE_NAME),
+    ]
+    home = _first("home", given) or Setting(_default_home(environment), "default")
+    root = _path(home)
+    given.append(_from_file(root / FILE_NAME))
+    defaults = {
+        "home": home.value,
+        "catalog": f"sqlite:///{root.absolute() / 'catalog.db'}",
+        "store": str(root.absolute() / "store"),
+        "cache": str(root.absolute() / "cache"),
+        "time_limit": "3600",
+        "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
+    }
+    return Settings(
+        by_name={
+            name: _first(name, given) or Setting(value, home.origin if name == "home" else "default")
+            for name, value in defaults.items()
+        }
+    )
+
+
+def _first(name: str, given: list[dict[str, Setting]]) -> Setting | None:
+    return next((layer[name] for layer in given if name in layer), None)
+
+
+def _from_flags(flags: Mapping[str, str | None]) -> dict[str, Setting]:
+    return {name: Setting(value, f"--{name.replace('_', '-')}") for name, value in flags.items() if value is not None}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Setting]:
+    variables = {name: f"TRTREG_{name.upper()}" for name in DESCRIPTIONS}
+    return {name: Setting(environment[v], v) for name, v in variables.items() if environment.get(v)}
+
+
+def _from_file(path: Path) -> dict[str, Setting]:
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}") from None
+    # Only here: most machines have no such file, and a hit should not pay for the parser.
+    import tomllib
+
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML: {error}") from None
+    if unknown := sorted(set(table) - set(DESCRIPTIONS)):
+        raise UsageError(f"{path}: no such setting: {', '.join(unknown)}", hint=f"there are {', '.join(DESCRIPTIONS)}")
+    return {name: Setting(_text(path, name, value), str(path)) for name, value in table.items()}
+
+
+def _text(path: Path, name: str, value: object) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise UsageError(f"{path}: {name} must be a text or a number, not {value!r}")
+
+
+def _default_home(environment: Mapping[str, str]) -> str:
+    base = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    return f"{base}/trtreg"
+
+
+def _path(setting: Setting) -> Path:
+    # expanduser by os.path: Path.expanduser raises where there is no home folder, as in some containers.
+    return Path(os.path.expanduser(setting.value))  # noqa: PTH111
+
+
+def _positive(name: str, setting: Setting) -> float:
+    try:
+        value = float(setting.value)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{name} must be a positive number, not {setting.value!r} (from {setting.origin})")
+    return value

@@ -1,0 +1,29 @@
+"""Engines as they are found: in the catalog, and on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trtreg.core.lifecycle import EngineState
+    from trtreg.core.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecord:
+    """An engine as the catalog lists it. `created_at` is UTC, ISO 8601."""
+
+    manifest: Manifest
+    state: EngineState
+    blessed: bool
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class CachedEngine:
+    """An engine whose files lie on this machine; `path` is the one to load, its neighbours are beside it."""
+
+    path: Path
+    manifest_json: str

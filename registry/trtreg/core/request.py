@@ -1,0 +1,131 @@
+"""From what a caller asks to the question that a key names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from trtreg.core.builder_settings import BuilderSettings
+from trtreg.core.key import Key, Question
+from trtreg.core.profiles import normalise_profiles
+from trtreg.core.recipe import Precision, Recipe, ShapeRange
+from trtreg.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from trtreg.core.model import ModelVersion, Sample
+    from trtreg.core.names import ModelName
+    from trtreg.core.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """An engine as a person asks for it: by a model's name, with what they care to say.
+
+    backend      `auto` lets the machine decide
+    calibration  the name of a registered sample; int8 takes the only one there is if none is named
+    builder      what NVIDIA's builders are told beyond that
+    """
+
+    model: ModelName
+    precision: Precision = Precision.FP32
+    backend: str = "auto"
+    shapes: tuple[ShapeRange, ...] = ()
+    keep_fp32: tuple[str, ...] = ()
+    keep_io_types: bool = True
+    calibration: str = ""
+    builder: BuilderSettings = BuilderSettings()
+
+    @property
+    def wish(self) -> str:
+        """What it asks of the model in a few words, for messages: `fp16, images=1x3x640x640`."""
+        words = [str(self.precision), *map(str, self.shapes)]
+        words += [f"{', '.join(self.keep_fp32)} kept in fp32"] if self.keep_fp32 else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """A question, and the calibration sample that its recipe names by digest."""
+
+    question: Question
+    calibration: Sample | None = field(default=None)
+
+
+class Chosen(Protocol):
+    """The backend that a machine takes for a request, its target, and why, in words."""
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def why(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request on one machine: the version, the backend and the question that it comes to."""
+
+    request: Request
+    version: ModelVersion
+    chosen: Chosen
+    posed: Posed
+
+    @property
+    def key(self) -> Key:
+        """Of the engine that would answer it."""
+        return self.posed.question.key
+
+    def __str__(self) -> str:
+        return f"{self.version} ({self.request.wish}) for {self.posed.question.target}"
+
+
+def pose(request: Request, version: ModelVersion, target: Target) -> Posed:
+    """The question that `request` asks of this version on this target.
+
+    Requests that mean the same become the same question: shapes that only repeat the model's own are dropped, and
+    what a precision has no use for is refused. Raises UsageError and NotFound.
+    """
+    try:
+        profiles = normalise_profiles(request.shapes, version.facts.signature)
+    except ValueError as error:
+        inputs = ", ".join(map(str, version.facts.signature.inputs))
+        raise UsageError(f"{version}: {error}", hint=f"its inputs are {inputs}") from None
+    calibration = _calibration(request, version)
+    if request.precision is Precision.FP32 and request.keep_fp32:
+        raise UsageError("--keep-fp32 means nothing to fp32", hint="leave it out, or ask for another precision")
+    if request.precision not in (Precision.FP16, Precision.BF16) and not request.keep_io_types:
+        raise UsageError(f"{request.precision} leaves the types of inputs and outputs as they are")
+    recipe = Recipe(
+        precision=request.precision,
+        profiles=profiles,
+        keep_fp32=tuple(sorted(set(request.keep_fp32))),
+        keep_io_types=request.keep_io_types,
+        calibration=calibration.file.sha256 if calibration else "",
+        builder=request.builder,
+    )
+    return Posed(Question(version.facts.digest, recipe, target), calibration)
+
+
+def _calibration(request: Request, version: ModelVersion) -> Sample | None:
+    if not request.precision.is_calibrated:
+        if request.calibration:
+            raise UsageError(f"--calibration means nothing to {request.precision}", hint="it belongs to --int8")
+        return None
+    by_name = {s.name: s for s in version.samples}
+    if request.calibration:
+        if request.calibration not in by_name:
+            there = ", ".join(by_name) or "none"
+            raise NotFound(f"{version} has no sample {request.calibration!r}", hint=f"its samples: {there}")
+        return by_name[request.calibration]
+    if len(by_name) == 1:
+        return next(iter(by_name.values()))
+    if not by_name:
+        raise UsageError(
+            f"{request.precision} needs real inputs to measure ranges on, and {version} has no sample",
+            hint=f"trtreg model add {version.name} MODEL.onnx --sample NAME=FILE.npz",
+        )
+    raise UsageError(
+        f"{version} has {len(by_name)} samples, and {request.precision} must be calibrated on one",
+        hint=f"--calibration {'|'.join(by_name)}",
+    )

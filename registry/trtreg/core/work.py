@@ -1,0 +1,60 @@
+"""What the workshop is ordered to do, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trtreg.core.files import FileSet
+from trtreg.core.recipe import Recipe
+from trtreg.core.signature import Signature
+from trtreg.core.target import Target
+from trtreg.core.verdict import GateReport, Tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFile:
+    """A registered sample as a file on this machine."""
+
+    name: str
+    sha256: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOrder:
+    """What building and judging one plan needs.
+
+    model        the original ONNX file, its external data beside it
+    signature    of the original
+    folder       empty; takes what the work writes, and is the caller's to remove
+    samples      what the gate runs on; synthetic inputs where there are none
+    calibration  what int8 ranges are measured on
+    prove        whether this machine can run the plan; if not, the gate is left to one that can
+    """
+
+    model: Path
+    model_digest: str
+    signature: Signature
+    backend: str
+    recipe: Recipe
+    target: Target
+    folder: Path
+    tolerance: Tolerance
+    samples: tuple[SampleFile, ...] = ()
+    calibration: SampleFile | None = None
+    prove: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A plan, and what the gate said of it. `folder` holds the plan's files."""
+
+    folder: Path
+    plan: FileSet
+    rewritten_digest: str
+    gate: GateReport | None
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = field(default=())

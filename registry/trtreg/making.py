@@ -1,0 +1,152 @@
+"""Making one engine: bring the model, have it rewritten, built and judged, write down what came of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trtreg.core.manifest import Manifest, Provenance
+from trtreg.core.request import Posed
+from trtreg.core.verdict import GateReport, Verdict, tolerance_for
+from trtreg.core.work import Built, SampleFile, WorkOrder
+from trtreg.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from trtreg.core.engine import EngineRecord
+    from trtreg.core.files import StoredFile
+    from trtreg.core.model import ModelVersion
+    from trtreg.interfaces import Progress, Store, Workshop
+    from trtreg.publishing import Publisher
+    from trtreg.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A plan that passed the gate; `folder` holds its files."""
+
+    manifest: Manifest
+    folder: Path
+
+    def hand_over(self, file: StoredFile, destination: Path) -> None:
+        """Give one of the plan's files away, by link where the file system can, so that it isn't copied twice."""
+        source = self.folder / file.name
+        with suppress(OSError):
+            os.link(source, destination)
+            return
+        shutil.copyfile(source, destination)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An engine that the gate has seen again: its record with the new report, and its files."""
+
+    manifest: Manifest
+    report: GateReport
+    folder: Path
+
+
+class Maker:
+    """Makes engines and judges them.
+
+    now       UTC, ISO 8601
+    versions  of trtreg and what else takes part on this side
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        workshop: Workshop,
+        publisher: Publisher,
+        now: Callable[[], str],
+        host: str,
+        versions: Mapping[str, str],
+        progress: Progress,
+    ) -> None:
+        self._store, self._workshop, self._publisher = store, workshop, publisher
+        self._now, self._host, self._versions, self._progress = now, host, versions, progress
+
+    def make(self, version: ModelVersion, backend: str, posed: Posed, folder: Path, watch: Stopwatch) -> Made:
+        """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
+        with watch("materialise"):
+            order = self._order(version, backend, posed, folder)
+        with watch("workshop"):
+            built = self._workshop.build(order, self._progress)
+        watch.split("workshop", built.seconds)
+        manifest = self._manifest(version, posed, built)
+        self._progress.stage("publish", f"{built.plan.size / 1e6:.1f} MB")
+        if built.gate is None or built.gate.verdict is not Verdict.PASSED:
+            with watch("publish"):
+                self._publisher.reject(manifest, built.folder, self._progress)
+            raise _rejection(manifest, version)
+        return Made(manifest=manifest, folder=built.folder)
+
+    def judge_again(self, record: EngineRecord, version: ModelVersion, backend: str, folder: Path) -> Judged:
+        """Run the gate over an engine's plan as the store has it."""
+        manifest = record.manifest
+        calibration = next((s for s in version.samples if s.file.sha256 == manifest.recipe.calibration), None)
+        order = self._order(version, backend, Posed(manifest.question, calibration), folder)
+        plan = folder / "plan"
+        for file in manifest.plan.files:
+            self._store.fetch_blob(file, plan / file.name, self._progress)
+        report = self._workshop.gate(order, plan / manifest.plan.entry, self._progress)
+        return Judged(manifest=replace(manifest, gate=report), report=report, folder=plan)
+
+    def _order(self, version: ModelVersion, backend: str, posed: Posed, folder: Path) -> WorkOrder:
+        """The order for one build, its files brought from the store into `folder`."""
+        source = version.facts.source
+        for file in source.files:
+            self._store.fetch_blob(file, folder / "model" / file.name, self._progress)
+        samples = []
+        for sample in version.samples:
+            path = folder / "samples" / sample.file.name
+            self._store.fetch_blob(sample.file, path, self._progress)
+            samples.append(SampleFile(name=sample.name, sha256=sample.file.sha256, path=path))
+        recipe = posed.question.recipe
+        return WorkOrder(
+            model=folder / "model" / source.entry,
+            model_digest=posed.question.model_digest,
+            signature=version.facts.signature,
+            backend=backend,
+            recipe=recipe,
+            target=posed.question.target,
+            folder=folder,
+            tolerance=tolerance_for(recipe.precision, version.tolerance),
+            samples=tuple(samples),
+            calibration=next((s for s in samples if s.sha256 == recipe.calibration), None),
+        )
+
+    def _manifest(self, version: ModelVersion, posed: Posed, built: Built) -> Manifest:
+        question = posed.question
+        return Manifest(
+            key=question.key,
+            model_digest=question.model_digest,
+            recipe=question.recipe,
+            target=question.target,
+            rewritten_digest=built.rewritten_digest,
+            plan=built.plan,
+            gate=built.gate,
+            provenance=Provenance(
+                model=str(version),
+                built_at=self._now(),
+                host=self._host,
+                seconds=built.seconds,
+                versions={**self._versions, **built.versions},
+                notes=built.notes,
+            ),
+        )
+
+
+def _rejection(manifest: Manifest, version: ModelVersion) -> Rejected:
+    reasons = manifest.gate.reasons if manifest.gate else ("it was never judged",)
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return Rejected(
+        f"the gate rejects {version} ({manifest.recipe.precision}): {reasons[0]}{more}",
+        hint=f"trtreg show {manifest.key[:12]} has the report; --keep-fp32 OP|NODE keeps parts in fp32",
+    )

@@ -1,0 +1,143 @@
+"""int8 by QuantizeLinear/DequantizeLinear pairs, with ranges measured on real inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto
+
+from trtreg.errors import BuildFailed, UsageError
+from trtreg.onnx_models.opsets import raise_ir_version, raise_opset
+from trtreg.onnx_models.walking import parts
+from trtreg.onnx_models.writing import write_model
+
+Case = Mapping[str, NDArray[Any]]
+
+_LEAST_OPSET = 13
+"""The first in which a scale per channel can be written."""
+
+
+def quantize(
+    model: ModelProto, *, runtime: str, keep: Set[str], calibration: Sequence[Case], folder: Path
+) -> tuple[ModelProto, tuple[str, ...]]:
+    """`model` with its tensors in int8 and the notes of it; `model` itself is used up.
+
+    runtime      `onnxruntime` gets unsigned activations with a zero point and int32 biases, which its CPU kernels
+                 fuse; TensorRT takes neither, so that the others get symmetric int8 and float biases
+    keep         names of nodes that stay in fp32
+    calibration  the inputs of each run that ranges are measured on, by input name
+    folder       takes temporary files, which are gone afterwards
+
+    Raises UsageError for cases that don't fit the inputs, BuildFailed where nothing can be quantized.
+    """
+    _check_cases(model, calibration)
+    notes = [raise_opset(model, _LEAST_OPSET)]
+    raise_ir_version(model)
+    with tempfile.TemporaryDirectory(prefix="quantize-", dir=folder) as scratch:
+        source, result = Path(scratch, "source.onnx"), Path(scratch, "quantized.onnx")
+        _mark_as_prepared(model)
+        external = write_model(model, source)
+        _quantize_file(source, result, runtime, keep, calibration, external)
+        quantized = onnx.load(result)
+    pairs = sum(n.op_type == "QuantizeLinear" for n in parts(quantized, NodeProto))
+    if not pairs:
+        raise BuildFailed(
+            "nothing in the model can be quantized to int8",
+            hint="its operators lie inside control flow, take no floats, or all stay in fp32; build it as fp16",
+        )
+    notes.append(f"quantized to int8 for {runtime}: {pairs} tensors, ranges from {len(calibration)} runs")
+    notes += [f"{len(keep)} nodes stay in fp32"] if keep else []
+    return quantized, tuple(filter(None, notes))
+
+
+def _check_cases(model: ModelProto, calibration: Sequence[Case]) -> None:
+    constants = {t.name for t in model.graph.initializer}
+    wanted = {i.name for i in model.graph.input} - constants
+    if not calibration:
+        raise UsageError("the calibration sample has no cases", hint="give at least one run's inputs")
+    for number, case in enumerate(calibration):
+        if set(case) != wanted:
+            raise UsageError(
+                f"case {number} of the calibration sample gives {_listed(case)}",
+                hint=f"each case gives the model's inputs: {_listed(wanted)}",
+            )
+
+
+def _listed(names: Set[str] | Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def _mark_as_prepared(model: ModelProto) -> None:
+    """Without this mark ONNX Runtime advises on the root logger to run its own simplifier, which renames nodes that
+    a recipe may keep in fp32."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+
+
+def _quantize_file(
+    source: Path, result: Path, runtime: str, keep: Set[str], calibration: Sequence[Case], external: bool
+) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    for_cpu = runtime == "onnxruntime"
+    with _quiet(source.parent):
+        try:
+            quantize_static(
+                source,
+                result,
+                _reader(calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8 if for_cpu else QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=sorted(keep),
+                use_external_data_format=external,
+                extra_options={
+                    "ActivationSymmetric": not for_cpu,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": for_cpu,
+                },
+            )
+        except Exception as error:  # noqa: BLE001 - the library raises bare ones, also from its sessions
+            first = (str(error).splitlines() or [""])[0]
+            raise BuildFailed(
+                f"int8 quantization failed: {type(error).__name__}: {first}",
+                hint="name what can't be quantized with --keep-fp32, or build it as fp16",
+            ) from None
+
+
+def _reader(calibration: Sequence[Case]) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Cases(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._cases = iter(calibration)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            case = next(self._cases, None)
+            return None if case is None else {name: np.asarray(value) for name, value in case.items()}
+
+    return Cases()
+
+
+@contextlib.contextmanager
+def _quiet(folder: Path) -> Iterator[None]:
+    """Let the library print and log nothing and keep its temporary files in `folder`."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
+        tempfile.tempdir = before

@@ -1,0 +1,250 @@
+"""The story of trtreg: get an engine from the cache, from the store, or have it built. On the seams only.
+
+A hit reads this file and little else: what only a miss needs comes in as callables and is made when it is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from trtreg.core.names import parse_model_name
+from trtreg.core.recipe import Precision, parse_shape
+from trtreg.core.request import Asked, Chosen, Request, pose
+from trtreg.errors import Miss, Rejected, UsageError
+from trtreg.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from trtreg.core.engine import CachedEngine, EngineRecord
+    from trtreg.core.files import StoredFile
+    from trtreg.core.key import Key
+    from trtreg.core.lifecycle import EngineState
+    from trtreg.core.manifest import Manifest
+    from trtreg.core.verdict import GateReport
+    from trtreg.interfaces import PlanCache, Progress, Session, Store
+    from trtreg.making import Maker
+    from trtreg.models import Models
+    from trtreg.publishing import Publisher
+    from trtreg.review import Explanation, Reviewer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A validated engine on this machine.
+
+    path     the plan's file to load; its neighbours lie beside it
+    source   `cache`, `store` or `built`
+    seconds  what each stage of this request took
+    """
+
+    key: Key
+    path: Path
+    source: str
+    seconds: Mapping[str, float]
+    manifest_json: str = field(repr=False)
+    opener: Callable[[str, Path], Session] = field(repr=False)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The engine's record: its key's fields, its plan, its gate report, its provenance."""
+        from trtreg.core.manifest import read_manifest
+
+        return read_manifest(self.manifest_json)
+
+    def load(self) -> Session:
+        """The plan in its runtime: `session.run({"images": array})` gives the outputs by name."""
+        return self.opener(self.manifest.target.runtime, self.path)
+
+
+class Registry:
+    """Engines by model name. `trtreg.open_registry()` makes one from the settings.
+
+    work_folder  a context of an empty folder for one build, on the cache's file system
+    choose       which backend this machine takes for a name or for `auto`
+    opener       loads a plan, by backend and path
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Models,
+        store: Store,
+        cache: PlanCache,
+        publisher: Callable[[], Publisher],
+        maker: Callable[[], Maker],
+        reviewer: Callable[[], Reviewer],
+        work_folder: Callable[[], AbstractContextManager[Path]],
+        choose: Callable[[str], Chosen],
+        opener: Callable[[str, Path], Session],
+        progress: Progress,
+    ) -> None:
+        self.models, self.progress = models, progress
+        self._store, self._cache = store, cache
+        self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
+        self._work_folder, self._choose, self._opener = work_folder, choose, opener
+
+    # --- get and build -------------------------------------------------------------------------------------
+
+    def get(
+        self,
+        name: str,
+        *,
+        precision: str = "fp32",
+        backend: str = "auto",
+        shapes: Mapping[str, str] | None = None,
+        keep_fp32: Iterable[str] = (),
+        keep_io_types: bool = True,
+        calibration: str = "",
+        build: bool = True,
+        offline: bool = False,
+        rebuild: bool = False,
+    ) -> Engine:
+        """The engine of a model by name, in the command line's words: `get("yolov5s@prod", precision="fp16")`.
+
+        shapes  by input: `{"images": "1x3x640x640"}` or `MIN:OPT:MAX`
+        """
+        try:
+            request = Request(
+                model=parse_model_name(name),
+                precision=Precision(precision),
+                backend=backend,
+                shapes=tuple(parse_shape(f"{tensor}={shape}") for tensor, shape in (shapes or {}).items()),
+                keep_fp32=tuple(keep_fp32),
+                keep_io_types=keep_io_types,
+                calibration=calibration,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return self.ask(request, build=build, offline=offline, rebuild=rebuild)
+
+    def ask(self, request: Request, *, build: bool = True, offline: bool = False, rebuild: bool = False) -> Engine:
+        """The engine that answers `request`: from the cache, from the store, or built, judged and published.
+
+        build    whether a miss may be built; if not, it raises Miss
+        offline  answer from this machine's cache alone
+        rebuild  build even if there is an engine, and serve the new one if it passes the gate
+        """
+        if rebuild and (offline or not build):
+            raise UsageError("--rebuild contradicts --offline and --no-build")
+        watch = Stopwatch()
+        asked = self._pose(request, watch)
+        if not rebuild:
+            with watch("cache"):
+                cached = self._cache.find(asked.key)
+            if cached:
+                return self._engine(asked.key, cached, "cache", watch)
+        if offline:
+            raise Miss(
+                f"{asked} is not in this machine's cache",
+                hint="without --offline it is fetched from the store or built",
+            )
+        with self._sole_maker(asked.key):
+            watch.lap("wait")
+            if not rebuild and (found := self._bring(asked, watch)):
+                return found
+            if not build:
+                raise Miss(
+                    f"no engine of {asked}",
+                    hint=f"trtreg explain {request.model} --{request.precision} says why; "
+                    "without --no-build it is built",
+                )
+            return self._build_and_admit(asked, watch, rebuild=rebuild)
+
+    def build(self, request: Request, *, rebuild: bool = False) -> Manifest:
+        """The same without fetching: the manifest of the engine that is then in the store."""
+        watch = Stopwatch()
+        asked = self._pose(request, watch)
+        with self._sole_maker(asked.key):
+            if not rebuild and (published := self._publisher().find(asked.key)):
+                return published
+            self._refuse_if_rejected_before(asked, rebuild=rebuild)
+            with self._work_folder() as folder:
+                made = self._maker().make(asked.version, asked.chosen.backend, asked.posed, folder, watch)
+                return self._publisher().publish(made.manifest, made.folder, self.progress, replace=rebuild)
+
+    def _pose(self, request: Request, watch: Stopwatch) -> Asked:
+        with watch("resolve"):
+            version = self.models.find(request.model)
+        with watch("probe"):
+            chosen = self._choose(request.backend)
+        return Asked(request, version, chosen, pose(request, version, chosen.target))
+
+    def _sole_maker(self, key: Key) -> AbstractContextManager[None]:
+        """One process of this machine at a time fetches or builds a key; the others find its work done."""
+
+        def waiting(holder: str) -> None:
+            self.progress.say(f"another process is making this engine ({holder}); waiting for it")
+
+        return self._cache.lock(key, waiting)
+
+    def _bring(self, asked: Asked, watch: Stopwatch) -> Engine | None:
+        """The engine, if another process has brought it meanwhile, or if the store has it."""
+        if cached := self._cache.find(asked.key):
+            return self._engine(asked.key, cached, "cache", watch)
+        with watch("fetch"):
+            manifest = self._publisher().find(asked.key)
+            if manifest is None:
+                return None
+            self.progress.stage("fetch", f"{manifest.plan.size / 1e6:.1f} MB")
+            engine = self._cache.admit(manifest, self._fetch_blob)
+            self._publisher().list_published(manifest)
+        return self._engine(asked.key, engine, "store", watch)
+
+    def _fetch_blob(self, file: StoredFile, destination: Path) -> None:
+        self._store.fetch_blob(file, destination, self.progress)
+
+    def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool) -> Engine:
+        self._refuse_if_rejected_before(asked, rebuild=rebuild)
+        self.progress.say(f"building {asked}")
+        with self._work_folder() as folder:
+            made = self._maker().make(asked.version, asked.chosen.backend, asked.posed, folder, watch)
+            with watch("publish"):
+                served = self._publisher().publish(made.manifest, made.folder, self.progress, replace=rebuild)
+            with watch("admit"):
+                if rebuild:
+                    self._cache.forget(served.key)
+                ours = served.plan_digest == made.manifest.plan_digest
+                engine = self._cache.admit(served, made.hand_over if ours else self._fetch_blob)
+        return self._engine(served.key, engine, "built", watch)
+
+    def _refuse_if_rejected_before(self, asked: Asked, *, rebuild: bool) -> None:
+        """A rejected plan is not built again for nothing: the same recipe would fail on the same numbers."""
+        report = None if rebuild else self._reviewer().rejection(asked)
+        if report is not None:
+            raise Rejected(
+                f"the gate has rejected {asked.version} ({asked.request.wish}) before: {report.reasons[0]}",
+                hint=f"trtreg show {asked.key[:12]} has the report; --rebuild tries again",
+            )
+
+    def _engine(self, key: Key, cached: CachedEngine, source: str, watch: Stopwatch) -> Engine:
+        return Engine(
+            key=key,
+            path=cached.path,
+            source=source,
+            seconds=watch.seconds(),
+            manifest_json=cached.manifest_json,
+            opener=self._opener,
+        )
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def explain(self, request: Request) -> Explanation:
+        """Whether `request` would hit or miss on this machine, and why. Builds and fetches nothing."""
+        return self._reviewer().explain(self._pose(request, Stopwatch()))
+
+    def engines(self, *, state: EngineState | None = None, model: str | None = None) -> list[EngineRecord]:
+        """What the catalog lists, newest first; of one model, if its name is given."""
+        return self._reviewer().engines(state=state, model=model)
+
+    def engine(self, key_prefix: str) -> EngineRecord:
+        """The engine whose key begins so. Raises NotFound, UsageError."""
+        return self._reviewer().engine(key_prefix)
+
+    def judge_again(self, key_prefix: str) -> tuple[EngineRecord, GateReport]:
+        """Run the gate again over an engine, on this machine, and let its state follow the verdict."""
+        return self._reviewer().judge_again(key_prefix)

@@ -1,0 +1,137 @@
+"""Looking at engines: why a request hits or misses, what there is, and whether it still passes the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.selection import Near, expected_seconds, nearest
+from trtreg.core.verdict import GateReport, Verdict, judge, tolerance_for
+from trtreg.errors import Miss, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from trtreg.core.engine import EngineRecord
+    from trtreg.core.request import Asked, Chosen
+    from trtreg.interfaces import Catalog, PlanCache, Progress
+    from trtreg.making import Maker
+    from trtreg.models import Models
+    from trtreg.publishing import Publisher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a request hits or misses.
+
+    answer            `cache`, `store`, `rejected` or `miss`
+    rejection         the report that speaks against the engine, if it was rejected
+    nearest           engines of other questions, with the fields that differ
+    expected_seconds  what a build would take by history, None without any
+    """
+
+    asked: Asked
+    answer: str
+    rejection: GateReport | None
+    nearest: tuple[Near, ...]
+    expected_seconds: float | None
+
+
+class Reviewer:
+    """Reads the catalog and the store; writes only what a new verdict of the gate demands."""
+
+    def __init__(
+        self,
+        *,
+        models: Models,
+        catalog: Catalog,
+        publisher: Publisher,
+        maker: Maker,
+        cache: PlanCache,
+        work_folder: Callable[[], AbstractContextManager[Path]],
+        choose: Callable[[str], Chosen],
+        progress: Progress,
+    ) -> None:
+        self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
+        self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
+
+    def explain(self, asked: Asked) -> Explanation:
+        """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
+        rejection = None
+        if self._cache.find(asked.key):
+            answer = "cache"
+        elif self._publisher.find(asked.key):
+            answer = "store"
+        else:
+            rejection = self.rejection(asked)
+            answer = "rejected" if rejection else "miss"
+        digests = {v.facts.digest for v in self._models.all(asked.version.name)}
+        others = [r.manifest for d in sorted(digests) for r in self._catalog.engines(model_digest=d)]
+        question = asked.posed.question
+        return Explanation(
+            asked=asked,
+            answer=answer,
+            rejection=rejection,
+            nearest=tuple(nearest(question, [m for m in others if m.key != asked.key])),
+            expected_seconds=expected_seconds(question, others),
+        )
+
+    def rejection(self, asked: Asked) -> GateReport | None:
+        """The report that still speaks against the key: under today's tolerance and on today's samples."""
+        tolerance = tolerance_for(asked.posed.question.recipe.precision, asked.version.tolerance)
+        samples = {s.file.sha256 for s in asked.version.samples}
+        for record in self._catalog.engines(key_prefix=asked.key, state=EngineState.REJECTED):
+            report = record.manifest.gate
+            if report is None or {s.sha256 for s in report.samples if s.sha256} != samples:
+                continue
+            if judge(report.original, report.mismatches, tolerance):
+                return report
+        return None
+
+    def engines(self, *, state: EngineState | None = None, model: str | None = None) -> list[EngineRecord]:
+        """What the catalog lists, newest first; of one model, if its name is given."""
+        if model is None:
+            return self._catalog.engines(state=state)
+        digests = {v.facts.digest for v in self._models.all(model)}
+        return [r for r in self._catalog.engines(state=state) if r.manifest.model_digest in digests]
+
+    def engine(self, key_prefix: str) -> EngineRecord:
+        """The engine whose key begins so: the served one of its key, else the newest. Raises NotFound, UsageError."""
+        records = self._catalog.engines(key_prefix=key_prefix)
+        keys = sorted({r.manifest.key for r in records})
+        if not records:
+            raise NotFound(f"no engine with key {key_prefix}", hint="trtreg ls lists them")
+        if len(keys) > 1:
+            among = ", ".join(key[:16] for key in keys[:3])
+            raise UsageError(f"{key_prefix} begins {len(keys)} keys", hint=f"among them {among}")
+        return next((r for r in records if r.blessed), records[0])
+
+    def judge_again(self, key_prefix: str) -> tuple[EngineRecord, GateReport]:
+        """Run the gate again over an engine, on this machine, and let its state follow the verdict.
+
+        A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
+        samples, is published.
+        """
+        record = self.engine(key_prefix)
+        manifest = record.manifest
+        version = self._models.with_digest(manifest.model_digest)
+        if version is None:
+            raise NotFound(
+                f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
+                hint="add the model again, then run the gate",
+            )
+        chosen = self._choose(manifest.target.runtime)
+        if chosen.target != manifest.target:
+            raise Miss(f"this plan is for {manifest.target}", hint=f"this machine is {chosen.target}")
+        with self._cache.lock(manifest.key, self._progress.say), self._work_folder() as folder:
+            judged = self._maker.judge_again(record, version, chosen.backend, folder)
+            passed = judged.report.verdict is Verdict.PASSED
+            if passed and record.state is EngineState.REJECTED:
+                self._publisher.publish(judged.manifest, judged.folder, self._progress)
+            elif not passed and record.state is EngineState.PUBLISHED:
+                self._publisher.reject(judged.manifest, judged.folder, self._progress)
+                self._cache.forget(manifest.key)
+        return self.engine(manifest.key), judged.report

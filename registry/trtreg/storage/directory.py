@@ -1,0 +1,181 @@
+"""The store as a folder: of one machine, or shared through a network file system with hard links and atomic renames.
+
+`core.layout` names the files. Blobs and records are read-only, written as drafts, and never changed in place.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from trtreg.core.digest import is_digest
+from trtreg.core.layout import BLOBS, blob_name
+from trtreg.errors import NotFound, Untrusted, UsageError
+from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, sweep, sync_folder
+from trtreg.storage.hashing import chunks, hash_through
+from trtreg.storage.names import require_record_name, require_record_prefix
+from trtreg.storage.reaching import reaching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from io import FileIO
+    from pathlib import Path
+
+    from trtreg.core.files import StoredFile
+    from trtreg.interfaces import Progress
+
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class DirectoryStore:
+    """A store in `folder`, which the first write makes. A folder that isn't there is an empty store.
+
+    `clock` gives the seconds since 1970. Raises Unreachable, with path and reason, for what the system refuses.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.location = str(folder)
+        self._folder = folder
+        self._clock = clock
+
+    # --- blobs
+
+    def has_blob(self, file: StoredFile) -> bool:
+        path = self._blob(file.sha256)
+        with reaching(f"look for {path}"):
+            try:
+                return path.stat().st_size == file.size
+            except _ABSENT:
+                return False
+
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
+        path = self._blob(file.sha256)
+        present = self.has_blob(file)
+        with reaching(f"store {source} in {self.location}"):
+            if present:
+                # Another writer may have published it a moment ago without having come to flush the folder.
+                sync_folder(path.parent)
+                return
+            make_folder(path.parent)
+            with source.open("rb", buffering=0) as incoming, Draft(path, mode=READ_ONLY) as draft:
+                _copy(incoming, draft, file, progress, hint="it changed while it was being stored; try again")
+                # Not inserted: a blob of another size, left there by some other tool, is healed by this.
+                draft.replace()
+
+    def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
+        path = self._blob(file.sha256)
+        hint = f"the blob is damaged: remove {path}, then build again or copy it from a store that has it"
+        with reaching(f"copy {path} to {destination}"), self._opened(path, file) as incoming:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with Draft(destination) as draft:
+                _copy(incoming, draft, file, progress, hint=hint)
+                draft.replace(durable=False)
+
+    def remove_blob(self, sha256: str) -> None:
+        """Absence is no error. Whoever has the blob open keeps reading it."""
+        if not is_digest(sha256):
+            raise UsageError(f"{sha256!r} is no SHA-256 of 64 lower-case hexadecimal digits")
+        path = self._blob(sha256)
+        with reaching(f"remove {path}"):
+            path.unlink(missing_ok=True)
+
+    def blob_names(self) -> Iterator[str]:
+        """The SHA-256 of every blob, sorted."""
+        for name in self._walk(BLOBS):
+            if is_digest(digest := name.rpartition("/")[2]):
+                yield digest
+
+    # --- records
+
+    def read_record(self, name: str) -> bytes | None:
+        path = self._record(name)
+        with reaching(f"read {path}"):
+            try:
+                return path.read_bytes()
+            except _ABSENT:
+                return None
+
+    def insert_record(self, name: str, content: bytes) -> bool:
+        with self._drafted(name, content) as draft:
+            return draft.insert()
+
+    def replace_record(self, name: str, content: bytes) -> None:
+        with self._drafted(name, content) as draft:
+            draft.replace()
+
+    def delete_record(self, name: str) -> None:
+        path = self._record(name)
+        with reaching(f"delete {path}"):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+                sync_folder(path.parent)
+
+    def record_names(self, prefix: str) -> Iterator[str]:
+        require_record_prefix(prefix)
+        return self._walk(prefix)
+
+    # --- upkeep
+
+    def sweep(self, older_than_seconds: float) -> int:
+        """Remove what crashed writers left: drafts that nobody has written to for so long. Returns how many."""
+        with reaching(f"sweep {self.location}"):
+            return sweep(self._folder, untouched_since=self._clock() - older_than_seconds)
+
+    def _blob(self, sha256: str) -> Path:
+        return self._folder / blob_name(sha256)
+
+    def _opened(self, path: Path, file: StoredFile) -> FileIO:
+        try:
+            return path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise NotFound(
+                f"{self.location} has no blob {file.sha256} ({file.name}, {file.size} bytes)",
+                hint="build the engine again, or copy the blob from a store that has it",
+            ) from None
+
+    def _record(self, name: str) -> Path:
+        require_record_name(name)
+        return self._folder / name
+
+    @contextmanager
+    def _drafted(self, name: str, content: bytes) -> Iterator[Draft]:
+        path = self._record(name)
+        with reaching(f"write {path}"):
+            make_folder(path.parent)
+            with Draft(path, mode=READ_ONLY) as draft:
+                draft.file.write(content)
+                yield draft
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        inside = prefix.rpartition("/")[0]
+        with reaching(f"list {self._folder / inside}"):
+            yield from _names_under(self._folder, inside and f"{inside}/", prefix)
+
+
+def _names_under(root: Path, inside: str, prefix: str) -> Iterator[str]:
+    """Sorted names, relative to `root`, of the files in `inside` and below; blobs only if `prefix` asks for them."""
+    try:
+        with os.scandir(root / inside) as found:
+            # With the slash that follows it, a folder's name sorts as the names of the files in it do.
+            names = sorted(inside + e.name + "/" * e.is_dir() for e in found if not e.name.startswith("."))
+    except _ABSENT:
+        return
+    for name in names:
+        if not name.startswith(prefix) or (name == BLOBS and prefix != BLOBS):
+            continue
+        if name.endswith("/"):
+            yield from _names_under(root, name, prefix)
+        else:
+            yield name
+
+
+def _copy(incoming: FileIO, draft: Draft, file: StoredFile, progress: Progress, *, hint: str) -> None:
+    """Raises Untrusted, with what differs, unless the bytes of `incoming` are `file`'s."""
+    size = os.fstat(incoming.fileno()).st_size
+    if size != file.size:
+        raise Untrusted(f"{incoming.name!s} has {size} bytes where {file.name} has {file.size}", hint=hint)
+    found, _ = hash_through(chunks(incoming), draft.file.write, size=size, advance=progress.advance)
+    if found != file.sha256:
+        raise Untrusted(f"{incoming.name!s} has the SHA-256 {found} where {file.name} has {file.sha256}", hint=hint)

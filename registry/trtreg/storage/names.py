@@ -1,0 +1,26 @@
+"""Which names a record may have in any store: a folder's and a bucket's rules at once."""
+
+from __future__ import annotations
+
+import re
+
+from trtreg.core.layout import BLOBS
+from trtreg.errors import UsageError
+
+# A part never begins with a dot: neither `..` nor a draft can be named.
+_PART = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}"
+_NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,15}}\Z")
+_PREFIX = re.compile(rf"(?:{_PART}/){{0,15}}(?:{_PART})?\Z")
+_ALLOWED = "names are letters, digits and . _ @ + - in parts of at most 200, joined by /, outside of blobs/"
+
+
+def require_record_name(name: str) -> None:
+    """Raise UsageError unless `name` can name a record."""
+    if not _NAME.match(name) or f"{name}/".startswith(BLOBS):
+        raise UsageError(f"{name!r} can't name a record", hint=_ALLOWED)
+
+
+def require_record_prefix(prefix: str) -> None:
+    """Raise UsageError unless a record's name can begin with `prefix`."""
+    if not _PREFIX.match(prefix) or prefix.startswith(BLOBS):
+        raise UsageError(f"no record's name begins with {prefix!r}", hint=_ALLOWED)

@@ -1,0 +1,181 @@
+"""How the cache lies on disk. The first folder is the layout's version: another layout gets another folder.
+
+    v1/keys/KEY            a record: one line of JSON for a quick look, then the manifest as it was written.
+                           Its time of modification is when the key was last asked for
+    v1/plans/PLAN-DIGEST/  the plan's files, read-only; two keys may lead to one plan
+    v1/locks/              a file for each lock that is held
+    v1/notes/KIND/         see `notes`
+
+Nothing here is imported or read that a hit doesn't need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtreg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trtreg.core.files import FileSet
+    from trtreg.core.manifest import Manifest
+
+LAYOUT = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """As much of a plan as a quick look needs. `files` are names and sizes in bytes."""
+
+    plan_digest: str
+    entry: str
+    files: tuple[tuple[str, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all the files together."""
+        return sum(size for _, size in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a key leads to. `last_used` is in seconds since 1970."""
+
+    outline: Outline
+    model: str
+    manifest_json: str
+    last_used: float
+
+
+class Shelf:
+    """The folders of a cache. Its methods raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / LAYOUT
+        self.keys = self.folder / "keys"
+        self.plans = self.folder / "plans"
+        self.locks = self.folder / "locks"
+
+    def plan(self, digest: str) -> Path:
+        return self.plans / digest
+
+    def key_lock(self, key: str) -> Path:
+        return self.locks / f"key-{_plain(key)}"
+
+    def plan_lock(self, digest: str) -> Path:
+        return self.locks / f"plan-{digest}"
+
+    def holds(self, outline: Outline) -> bool:
+        """Whether all files of the plan are there with their sizes."""
+        folder = self.plan(outline.plan_digest)
+        try:
+            return all((folder / name).stat().st_size == size for name, size in outline.files)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            # A ValueError is a name that no file can have: the record is torn.
+            return False
+
+    def read(self, key: str) -> Record | None:
+        """The record of `key`; None if there is none, or a torn one."""
+        try:
+            with self._record(key).open("rb") as file:
+                content, last_used = file.read(), os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+        try:
+            line, _, manifest = content.decode().partition("\n")
+            head = json.loads(line)
+            files = tuple((str(name), int(size)) for name, size in head["files"])
+            outline = Outline(str(head["plan"]), str(head["entry"]), files)
+            return Record(outline, str(head["model"]), manifest, last_used)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, manifest: Manifest, manifest_json: str, *, now: float) -> None:
+        """Let the manifest's key lead to its plan."""
+        from trtreg.storage.atomic import READ_ONLY, Draft, make_folder
+
+        outline, model = outline_of(manifest.plan), manifest.provenance.model
+        head = {"plan": outline.plan_digest, "entry": outline.entry, "files": outline.files, "model": model}
+        make_folder(self.keys)
+        with Draft(self._record(manifest.key), mode=READ_ONLY) as draft:
+            draft.file.write(f"{json.dumps(head)}\n{manifest_json}".encode())
+            draft.file.flush()
+            os.utime(draft.path, (now, now))
+            draft.replace()
+
+    def touch(self, key: str, *, now: float) -> bool:
+        """Note that the key was asked for; whether its record is still there. A read-only cache keeps its time."""
+        try:
+            os.utime(self._record(key), (now, now))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def remove(self, key: str) -> None:
+        """Let the key lead nowhere."""
+        self._record(key).unlink(missing_ok=True)
+
+    def remove_unused(self, key: str, *, used_before: float) -> bool:
+        """`remove`, unless it is asked for even now. Returns whether it was removed.
+
+        The record is taken out of sight before its time is looked at: a reader either notes its use before that,
+        and the record comes back, or finds none.
+        """
+        from trtreg.storage.atomic import temporary_beside
+
+        record = self._record(key)
+        aside = temporary_beside(record)
+        try:
+            record.rename(aside)
+        except FileNotFoundError:
+            return True
+        unused = aside.stat().st_mtime < used_before
+        if not unused:
+            with suppress(FileExistsError):
+                os.link(aside, record)
+        aside.unlink()
+        return unused
+
+    def has(self, key: str) -> bool:
+        """Whether the key has a record, be it torn."""
+        return self._record(key).exists()
+
+    def all_keys(self) -> list[str]:
+        """Sorted."""
+        try:
+            return sorted(record.name for record in self.keys.iterdir() if record.name.isalnum())
+        except FileNotFoundError:
+            return []
+
+    def all_records(self) -> Iterator[tuple[str, Record]]:
+        """Keys and their records, those that can be read."""
+        for key in self.all_keys():
+            if (record := self.read(key)) is not None:
+                yield key, record
+
+    def is_wanted(self, plan_digest: str) -> bool:
+        """Whether any key leads to the plan."""
+        return any(record.outline.plan_digest == plan_digest for _, record in self.all_records())
+
+    def _record(self, key: str) -> Path:
+        return self.keys / _plain(key)
+
+
+def outline_of(plan: FileSet) -> Outline:
+    """What is told of `plan` in a record."""
+    return Outline(plan.digest, plan.entry, tuple((file.name, file.size) for file in plan.files))
+
+
+def _plain(key: str) -> str:
+    # A key becomes a file's name: nothing in it may lead elsewhere.
+    if not (key.isascii() and key.isalnum()):
+        raise UsageError(f"{key!r} is no key", hint="a key is 64 hexadecimal digits")
+    return key

@@ -1,0 +1,225 @@
+"""The seams in memory, for tests: of trtreg itself, and of what stands on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trtreg.catalog import rules
+from trtreg.core.engine import EngineRecord
+from trtreg.core.files import StoredFile
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.manifest import Manifest
+from trtreg.core.model import ModelFacts, ModelVersion, Sample
+from trtreg.core.names import ModelName
+from trtreg.errors import NotFound, Untrusted
+from trtreg.interfaces import Progress
+from trtreg.storage.names import require_record_name, require_record_prefix
+
+
+class SilentProgress:
+    """Shows nothing and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, str]] = []
+        self.advances: list[tuple[int, int]] = []
+        self.lines: list[str] = []
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self.stages.append((name, detail))
+
+    def advance(self, done: int, total: int) -> None:
+        self.advances.append((done, total))
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class MemoryStore:
+    """A Store in two dictionaries, `blobs` by SHA-256 and `records` by name."""
+
+    def __init__(self) -> None:
+        self.location = "memory"
+        self.blobs: dict[str, bytes] = {}
+        self.records: dict[str, bytes] = {}
+
+    def has_blob(self, file: StoredFile) -> bool:
+        return len(self.blobs.get(file.sha256, b"")) == file.size and file.sha256 in self.blobs
+
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
+        if self.has_blob(file):
+            return
+        content = source.read_bytes()
+        _require_same(content, file)
+        progress.advance(file.size, file.size)
+        self.blobs[file.sha256] = content
+
+    def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
+        if file.sha256 not in self.blobs:
+            raise NotFound(f"{self.location} has no blob {file.sha256}")
+        content = self.blobs[file.sha256]
+        _require_same(content, file)
+        progress.advance(file.size, file.size)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.write_bytes(content)
+
+    def read_record(self, name: str) -> bytes | None:
+        return self.records.get(_checked(name))
+
+    def insert_record(self, name: str, content: bytes) -> bool:
+        if _checked(name) in self.records:
+            return False
+        self.records[name] = content
+        return True
+
+    def replace_record(self, name: str, content: bytes) -> None:
+        self.records[_checked(name)] = content
+
+    def delete_record(self, name: str) -> None:
+        self.records.pop(_checked(name), None)
+
+    def record_names(self, prefix: str) -> Iterator[str]:
+        require_record_prefix(prefix)
+        return iter(sorted(name for name in self.records if name.startswith(prefix)))
+
+
+class MemoryNotes:
+    """Notes that last as long as this object does."""
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[str, str], str] = {}
+
+    def recall(self, kind: str, subject: str) -> dict[str, object] | None:
+        note = self._notes.get((kind, subject))
+        return None if note is None else dict(json.loads(note))
+
+    def remember(self, kind: str, subject: str, value: Mapping[str, object]) -> None:
+        # Through JSON as on the disk, so that what the disk can't keep fails here, too.
+        self._notes[kind, subject] = json.dumps(dict(value))
+
+
+def _checked(name: str) -> str:
+    require_record_name(name)
+    return name
+
+
+def _require_same(content: bytes, file: StoredFile) -> None:
+    if (len(content), hashlib.sha256(content).hexdigest()) != (file.size, file.sha256):
+        raise Untrusted(f"these {len(content)} bytes are not {file.name}")
+
+
+class MemoryCatalog:
+    """A Catalog in dictionaries."""
+
+    def __init__(self) -> None:
+        self._last_versions: dict[str, int] = {}
+        self._versions: dict[tuple[str, int], ModelVersion] = {}
+        self._aliases: dict[tuple[str, str], int] = {}
+        self._tolerances: dict[str, Mapping[str, float]] = {}
+        self._engines: dict[tuple[str, str], EngineRecord] = {}
+
+    def add_version(
+        self, name: str, facts: ModelFacts, *, note: str = "", tags: Mapping[str, str] | None = None
+    ) -> tuple[ModelVersion, bool]:
+        same = [v for v in self._of_model(name) if v.facts.digest == facts.digest]
+        if same:
+            merged = {**same[0].tags, **(tags or {})}
+            version = replace(same[0], note=rules.merged_note(same[0].note, note), tags=merged)
+        else:
+            number = self._last_versions[name] = self._last_versions.get(name, 0) + 1
+            version = ModelVersion(
+                name=name, version=number, facts=facts, added_at=_now(), note=note, tags=dict(tags or {})
+            )
+        self._versions[name, version.version] = version
+        return self._whole(version), not same
+
+    def version(self, name: ModelName) -> ModelVersion | None:
+        number = name.version
+        if name.alias is not None:
+            number = self._aliases.get((name.name, name.alias))
+        elif number is None:
+            number = max((v.version for v in self._of_model(name.name)), default=None)
+        found = None if number is None else self._versions.get((name.name, number))
+        return None if found is None else self._whole(found)
+
+    def versions(self, name: str | None = None) -> list[ModelVersion]:
+        return [self._whole(v) for (of, _), v in sorted(self._versions.items()) if name in (None, of)]
+
+    def set_alias(self, name: str, version: int, alias: str) -> None:
+        self._aliases[name, alias] = self._require(name, version).version
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        if self._aliases.pop((name, alias), None) is None:
+            raise rules.no_such_alias(name, alias)
+
+    def remove_version(self, name: str, version: int) -> None:
+        if aliases := self._whole(self._require(name, version)).aliases:
+            raise rules.needed_by_alias(name, version, aliases)
+        del self._versions[name, version]
+        if not self._of_model(name):
+            self._tolerances.pop(name, None)
+
+    def add_sample(self, name: str, version: int, sample: Sample) -> None:
+        there = self._require(name, version)
+        same_name = [s for s in there.samples if s.name == sample.name]
+        if same_name:
+            rules.require_same_sample(str(there), same_name[0], sample)
+        else:
+            samples = sorted([*there.samples, sample], key=lambda s: s.name)
+            self._versions[name, version] = replace(there, samples=tuple(samples))
+
+    def set_tolerance(self, name: str, tolerance: Mapping[str, float]) -> None:
+        if not self._of_model(name):
+            raise rules.no_such_model(name)
+        self._tolerances[name] = dict(tolerance)
+
+    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+        if bless:
+            rules.require_blessable(manifest, state)
+        name = manifest.key, manifest.plan_digest
+        new = EngineRecord(manifest=manifest, state=state, blessed=False, created_at=_now())
+        there = self._engines.get(name, new)
+        rules.require_step(manifest, there.state, state)
+        if bless:
+            of_key = {n: r for n, r in self._engines.items() if r.manifest.key == manifest.key}
+            self._engines |= {n: replace(r, blessed=False) for n, r in of_key.items()}
+        blessed = bless or (there.blessed and state is EngineState.PUBLISHED)
+        self._engines[name] = replace(there, state=state, blessed=blessed)
+
+    def engines(
+        self,
+        *,
+        key_prefix: str = "",
+        model_digest: str | None = None,
+        state: EngineState | None = None,
+        limit: int | None = None,
+    ) -> list[EngineRecord]:
+        found = [
+            r
+            for r in reversed(self._engines.values())
+            if r.manifest.key.startswith(key_prefix)
+            and model_digest in (None, r.manifest.model_digest)
+            and state in (None, r.state)
+        ]
+        return found[:limit]
+
+    def _of_model(self, name: str) -> list[ModelVersion]:
+        return [v for v in self._versions.values() if v.name == name]
+
+    def _require(self, name: str, version: int) -> ModelVersion:
+        if (name, version) not in self._versions:
+            raise rules.no_such_version(name, version)
+        return self._versions[name, version]
+
+    def _whole(self, version: ModelVersion) -> ModelVersion:
+        of_version = [a for (name, a), v in self._aliases.items() if (name, v) == (version.name, version.version)]
+        tolerance = self._tolerances.get(version.name, {})
+        return replace(version, aliases=tuple(sorted(of_version)), tolerance=tolerance)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

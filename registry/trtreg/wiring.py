@@ -1,0 +1,187 @@
+"""Chooses the concrete parts and puts them together; imports each when it is needed."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtreg.catalog.stamp import generation, sqlite_path
+from trtreg.config import Settings, load_settings
+from trtreg.errors import UsageError
+from trtreg.models import Models
+from trtreg.probing import choose
+from trtreg.registry import Engine, Registry
+from trtreg.silence import SILENT
+from trtreg.storage.cache import Cache
+from trtreg.storage.directory import DirectoryStore
+from trtreg.storage.hashing import sha256_file
+from trtreg.storage.notes import Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from trtreg.diagnosis import Diagnosis
+    from trtreg.interfaces import Catalog, Progress, Session, Workshop
+    from trtreg.making import Maker
+    from trtreg.onnx_models.inspection import Inspection
+    from trtreg.publishing import Publisher
+    from trtreg.review import Reviewer
+
+
+def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
+    """The settings in force for this process: flags, environment, `trtreg.toml`, defaults."""
+    return load_settings(
+        environment=os.environ, folder=Path.cwd(), flags=flags or {}, physical_memory=_physical_memory()
+    )
+
+
+def open_registry(*, settings: Settings, progress: Progress = SILENT) -> Registry:
+    """The registry that these settings name. Nothing is opened before it is needed."""
+    parts = _Parts(settings, progress)
+    return Registry(
+        models=parts.models,
+        store=parts.store,
+        cache=parts.cache,
+        publisher=lambda: parts.publisher,
+        maker=lambda: parts.maker,
+        reviewer=lambda: parts.reviewer,
+        work_folder=parts.work_folder,
+        choose=parts.choose,
+        opener=_open_session,
+        progress=progress,
+    )
+
+
+def open_cache(settings: Settings) -> Cache:
+    """The cache alone."""
+    return Cache(settings.cache)
+
+
+def deliver(engine: Engine, destination: str) -> Path:
+    """Copy an engine's plan out of the cache; the path of the file to load."""
+    from trtreg.storage.delivery import deliver
+
+    plan = engine.manifest.plan
+    folder = engine.path.parents[plan.entry.count("/")]
+    return deliver(plan, folder, destination)
+
+
+def inspect_file(path: Path) -> Inspection:
+    """What any model or plan file is, from its bytes."""
+    from trtreg.onnx_models.inspection import inspect_file
+
+    return inspect_file(path)
+
+
+def diagnose(settings: Settings) -> Diagnosis:
+    """What works here and what doesn't."""
+    from trtreg.diagnosis import diagnose
+
+    return diagnose(settings, Notes(settings.cache))
+
+
+class _Parts:
+    """The parts of one registry, each made when it is first asked for: a hit asks for a few, and imports no more."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings, self._progress = settings, progress
+        self.store = _store(settings)
+        self.cache = Cache(settings.cache)
+        self._notes = Notes(settings.cache)
+        self.choose = partial(choose, notes=self._notes)
+
+    @cached_property
+    def models(self) -> Models:
+        return Models(
+            location=self._settings.catalog,
+            catalog=lambda: self.catalog,
+            generation=partial(_generation, self._settings.catalog),
+            store=self.store,
+            workshop=lambda: self.workshop,
+            notes=self._notes,
+            hash_file=sha256_file,
+        )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from trtreg.catalog.sql import SqlCatalog
+
+        return SqlCatalog(self._settings.catalog)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        from trtreg.workshop.supervisor import ChildWorkshop
+
+        return ChildWorkshop(self._settings.limits)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        from trtreg.publishing import Publisher
+
+        return Publisher(store=self.store, catalog=self.catalog)
+
+    @cached_property
+    def maker(self) -> Maker:
+        import socket
+        from datetime import UTC, datetime
+
+        from trtreg import __version__
+        from trtreg.making import Maker
+
+        return Maker(
+            store=self.store,
+            workshop=self.workshop,
+            publisher=self.publisher,
+            now=lambda: datetime.now(UTC).isoformat(),
+            host=socket.gethostname(),
+            versions={"trtreg": __version__},
+            progress=self._progress,
+        )
+
+    @cached_property
+    def reviewer(self) -> Reviewer:
+        from trtreg.review import Reviewer
+
+        return Reviewer(
+            models=self.models,
+            catalog=self.catalog,
+            publisher=self.publisher,
+            maker=self.maker,
+            cache=self.cache,
+            work_folder=self.work_folder,
+            choose=self.choose,
+            progress=self._progress,
+        )
+
+    def work_folder(self) -> AbstractContextManager[Path]:
+        from trtreg.workshop.folder import work_folder
+
+        return work_folder(self._settings.cache / "work")
+
+
+def _store(settings: Settings) -> DirectoryStore:
+    scheme, separator, rest = settings.store.partition("://")
+    if separator and scheme != "file":
+        raise UsageError(
+            f"the store {settings.store!r} is of a kind that this trtreg doesn't know",
+            hint="TRTREG_STORE takes a directory",
+        )
+    return DirectoryStore(Path(rest if separator else settings.store).expanduser())
+
+
+def _generation(url: str) -> int | None:
+    path = sqlite_path(url)
+    return generation(path) if path else None
+
+
+def _open_session(backend_name: str, plan: Path) -> Session:
+    from trtreg.backends import backend
+
+    return backend(backend_name).load(plan)
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

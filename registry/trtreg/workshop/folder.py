@@ -1,0 +1,42 @@
+"""An empty folder for one build, that doesn't outlive it: not a failure, not Ctrl-C, not a SIGKILL for long."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PREFIX = "work-"
+
+
+@contextmanager
+def work_folder(root: Path) -> Iterator[Path]:
+    """A fresh folder under `root`, removed at the end; those of killed processes are removed at the start.
+
+    A lock on the folder itself tells the living from the dead: it goes with the process, whatever ends it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(root)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_abandoned(root: Path) -> None:
+    for folder in root.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,169 @@
+"""The parent's side of the workshop: starts the child, follows it, ends it when it takes too long."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, cast
+
+from trtreg.core.limits import Limits
+from trtreg.core.model import ModelFacts
+from trtreg.core.records import MalformedRecord
+from trtreg.core.signature import Signature
+from trtreg.core.verdict import GateReport
+from trtreg.core.work import Built, WorkOrder
+from trtreg.errors import BuildFailed, TrtregError, UnusableModel
+from trtreg.interfaces import Progress
+from trtreg.workshop import wire
+
+_LAST_LINES = 5
+
+
+class ChildWorkshop:
+    """A Workshop that gives each order to a fresh child process. A child that crashes, hangs or runs out of
+    memory becomes a clear error here; Ctrl-C ends it at once."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def examine(self, model: Path, progress: Progress) -> ModelFacts:
+        return cast(ModelFacts, self._perform(wire.Examine(model=model.absolute()), progress))
+
+    def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
+        return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count
+
+    def build(self, order: WorkOrder, progress: Progress) -> Built:
+        return cast(Built, self._perform(wire.Build(order=order), progress))
+
+    def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
+        return cast(GateReport, self._perform(wire.Judge(order=order, plan=plan), progress))
+
+    def _perform(self, task: wire.Task, progress: Progress) -> wire.Answer:
+        with tempfile.TemporaryFile() as log, _Child(task, self._limits, log) as child:
+            outcome = child.follow(progress)
+            if isinstance(outcome, TrtregError):
+                raise outcome
+            if outcome is None:
+                raise child.explain_death()
+            try:
+                return wire.answer_from_text(task, outcome)
+            except MalformedRecord as error:
+                raise BuildFailed(f"the build process gave an answer that makes no sense: {error}") from None
+
+
+class _Child:
+    """One running child process; leaving the context ends it, whatever it is doing."""
+
+    def __init__(self, task: wire.Task, limits: Limits, log: IO[bytes]) -> None:
+        self._task, self._limits, self._log = task, limits, log
+        self._stage = "start"
+        self._timed_out = False
+
+    def __enter__(self) -> _Child:
+        reading, writing = os.pipe()
+        self._pipe = os.fdopen(reading, "rb", buffering=0)
+        arguments = [str(writing), str(self._limits.seconds), str(self._limits.memory), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trtreg.workshop.child", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(writing,),
+                # Ctrl-C is for the supervisor, which then ends the child: native code would not hear it.
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def follow(self, progress: Progress) -> str | TrtregError | None:
+        """The answer's text, the child's own failure, or None if it died without a word."""
+        self._hand_over()
+        deadline = time.monotonic() + self._limits.seconds
+        outcome: str | TrtregError | None = None
+        buffer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while True:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self._timed_out = True
+                    self._process.kill()
+                    return None
+                chunk = os.read(self._pipe.fileno(), 1 << 16)
+                if not chunk:
+                    return outcome
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    outcome = wire.relay(line.decode(), _Watched(self, progress)) or outcome
+
+    def enter_stage(self, name: str) -> None:
+        """What a death would be blamed on."""
+        self._stage = name
+
+    def explain_death(self) -> TrtregError:
+        """Why there is no answer."""
+        code = self._process.wait()
+        what = f"the {self._stage} step"
+        if self._timed_out:
+            return self._error(
+                f"{what} was ended after {self._limits.seconds:g} s",
+                hint="raise TRTREG_TIME_LIMIT if it is honest work",
+            )
+        said = self._last_words()
+        if "bad_alloc" in said or "MemoryError" in said:
+            return self._error(
+                f"{what} needed more than the {self._limits.memory / 2**30:.3g} GiB of memory that it may take",
+                hint="raise TRTREG_MEMORY_LIMIT, or use a machine with more memory",
+            )
+        ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return self._error(f"{what} {ending}" + (f": {said}" if said else ""), hint="run it again with --verbose")
+
+    def _error(self, message: str, *, hint: str) -> TrtregError:
+        kind = UnusableModel if isinstance(self._task, wire.Examine) else BuildFailed
+        return kind(message, hint=hint)
+
+    def _hand_over(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(wire.task_to_text(self._task).encode())
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # It died at once; its silence is explained like any other.
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        # Of a Python traceback only the last line says what happened.
+        wanted = 1 if any(line.startswith("Traceback") for line in lines) else _LAST_LINES
+        return " | ".join(line.strip() for line in lines[-wanted:])
+
+
+class _Watched:
+    """Passes progress on, and notes the stage."""
+
+    def __init__(self, child: _Child, progress: Progress) -> None:
+        self._child, self._progress = child, progress
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self._child.enter_stage(name)
+        self._progress.stage(name, detail)
+
+    def advance(self, done: int, total: int) -> None:
+        self._progress.advance(done, total)
+
+    def say(self, line: str) -> None:
+        self._progress.say(line)

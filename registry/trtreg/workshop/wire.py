@@ -1,0 +1,123 @@
+"""What the supervisor and the child say to each other: one JSON object a line.
+
+Nothing that comes from the child is ever unpickled: it has had a stranger's model in its hands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from trtreg.core.model import ModelFacts
+from trtreg.core.records import from_json, from_plain, to_json
+from trtreg.core.signature import Signature
+from trtreg.core.verdict import GateReport
+from trtreg.core.work import Built, WorkOrder
+from trtreg.errors import TrtregError, error_of
+from trtreg.interfaces import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examine:
+    """Read this ONNX file. Answered by ModelFacts."""
+
+    model: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountCases:
+    """Read this sample. Answered by Cases."""
+
+    sample: Path
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """How many runs a sample holds."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Make and judge a plan. Answered by Built."""
+
+    order: WorkOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Judge the plan that loads by `plan`. Answered by GateReport."""
+
+    order: WorkOrder
+    plan: Path
+
+
+Task = Examine | CountCases | Build | Judge
+Answer = ModelFacts | Cases | Built | GateReport
+_TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in (Examine, CountCases, Build, Judge)}
+_ANSWERS: Mapping[str, type[Answer]] = {"Examine": ModelFacts, "CountCases": Cases, "Build": Built, "Judge": GateReport}
+
+
+def task_to_text(task: Task) -> str:
+    """One line."""
+    return json.dumps({"kind": type(task).__name__, "task": json.loads(to_json(task))})
+
+
+def task_from_text(text: str) -> Task:
+    """The inverse."""
+    plain = json.loads(text)
+    return from_plain(_TASKS[plain["kind"]], plain["task"])
+
+
+def answer_from_text(task: Task, text: str) -> Answer:
+    """The answer to `task` in the canonical JSON `text`. Raises MalformedRecord."""
+    return from_json(_ANSWERS[type(task).__name__], text)
+
+
+class Telegraph:
+    """The child's Progress: writes what goes on, and in the end the answer or the failure, to a pipe."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe = pipe
+
+    def _send(self, **message: object) -> None:
+        self._pipe.write(json.dumps(message) + "\n")
+        self._pipe.flush()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self._send(stage=name, detail=detail)
+
+    def advance(self, done: int, total: int) -> None:
+        self._send(done=done, total=total)
+
+    def say(self, line: str) -> None:
+        self._send(say=line)
+
+    def answer(self, answer: Answer) -> None:
+        """The task is done."""
+        self._send(answer=to_json(answer))
+
+    def failure(self, error: TrtregError) -> None:
+        """The task failed, deliberately."""
+        self._send(failure={"kind": error.kind, "message": error.message, "hint": error.hint})
+
+
+def relay(line: str, progress: Progress) -> str | TrtregError | None:
+    """Pass one line of the child on to `progress`; the answer's text or the failure, if it was one of these."""
+    message = json.loads(line)
+    if "stage" in message:
+        progress.stage(message["stage"], message["detail"])
+    elif "done" in message:
+        progress.advance(message["done"], message["total"])
+    elif "say" in message:
+        progress.say(message["say"])
+    elif "failure" in message:
+        return error_of(**message["failure"])
+    elif "answer" in message:
+        return str(message["answer"])
+    return None

@@ -1,0 +1,113 @@
+"""The catalogs that the tests run over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from trtreg.catalog import migration
+from trtreg.catalog.sql import SqlCatalog
+from trtreg.catalog.stamp import sqlite_path
+from trtreg.catalog.tables import metadata
+from trtreg.interfaces import Catalog
+from trtreg.testing import MemoryCatalog
+
+# Read before the tests' environment is cleared of trtreg's own settings.
+_SERVER = os.environ.get("TRTREG_TEST_POSTGRES", "postgresql+psycopg://127.0.0.1:5432/test")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A catalog that isn't there yet."""
+    return f"sqlite:///{tmp_path / 'catalog.db'}"
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty database of this test's own."""
+    with _new_postgres_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_catalog_url() -> Iterator[str]:
+    """A catalog in PostgreSQL, shared by the tests that use `postgres_catalog`."""
+    with _new_postgres_database() as url:
+        migration.upgrade(url)
+        yield url
+
+
+@pytest.fixture
+def postgres_catalog(postgres_catalog_url: str) -> Iterator[SqlCatalog]:
+    """An empty catalog in PostgreSQL."""
+    engine = create_engine(postgres_catalog_url)
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables}"))
+    engine.dispose()
+    catalog = SqlCatalog(postgres_catalog_url)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture(scope="session")
+def _empty_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "catalog.db"
+    migration.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_catalog(sqlite_url: str, _empty_sqlite_file: Path) -> SqlCatalog:
+    """An empty catalog in SQLite, at `sqlite_url`."""
+    path = sqlite_path(sqlite_url)
+    assert path is not None
+    shutil.copy(_empty_sqlite_file, path)
+    return SqlCatalog(sqlite_url)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def catalog(request: pytest.FixtureRequest) -> Catalog:
+    """Every implementation of the seam, empty."""
+    if request.param == "memory":
+        return MemoryCatalog()
+    empty: Catalog = request.getfixturevalue(f"{request.param}_catalog")
+    return empty
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database without a catalog."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@contextmanager
+def _new_postgres_database() -> Iterator[str]:
+    server = create_engine(_SERVER, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+    name = f"trtreg_test_{uuid.uuid4().hex[:12]}"
+    try:
+        with server.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+            # These rows need not survive the server.
+            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit TO off"))
+    except OperationalError as error:
+        pytest.skip(f"no PostgreSQL at {_shown(make_url(_SERVER))} (TRTREG_TEST_POSTGRES names another): {error.orig}")
+    try:
+        yield make_url(_SERVER).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        server.dispose()
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)

@@ -1,0 +1,63 @@
+"""The team's catalog: upgraded on purpose, safe among processes, silent about passwords."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+
+import pytest
+
+from catalog.examples import facts
+from catalog.processes import add_five_versions, add_the_same_version, at_once, bless_a_plan_of_ones_own, upgrade
+from trtreg.catalog import migration
+from trtreg.catalog.sql import SqlCatalog
+from trtreg.errors import Unreachable
+
+
+def test_a_database_without_tables_names_the_command_that_makes_them(postgres_url: str) -> None:
+    with closing(SqlCatalog(postgres_url)) as catalog:
+        with pytest.raises(Unreachable, match="no tables") as caught:
+            catalog.versions()
+        assert "trtreg db upgrade" in caught.value.hint
+        migration.upgrade(postgres_url)
+        assert catalog.versions() == []
+
+
+def test_versions_added_by_many_processes_get_numbers_of_their_own(
+    postgres_catalog: SqlCatalog, postgres_catalog_url: str
+) -> None:
+    given = [number for numbers in at_once(4, add_five_versions, postgres_catalog_url) for number in numbers]
+    assert sorted(given) == list(range(1, 21))
+    assert len({v.facts.digest for v in postgres_catalog.versions()}) == 20
+
+
+def test_the_same_version_added_by_many_processes_is_new_once(
+    postgres_catalog: SqlCatalog, postgres_catalog_url: str
+) -> None:
+    given = at_once(4, add_the_same_version, postgres_catalog_url)
+    assert sorted(given) == [(1, False)] * 3 + [(1, True)]
+
+
+def test_many_blessings_leave_one_blessed(postgres_catalog: SqlCatalog, postgres_catalog_url: str) -> None:
+    at_once(4, bless_a_plan_of_ones_own, postgres_catalog_url)
+    assert sorted(r.blessed for r in postgres_catalog.engines()) == [False] * 19 + [True]
+
+
+def test_four_processes_upgrade_one_database_at_once(postgres_url: str) -> None:
+    at_once(4, upgrade, postgres_url)
+    migration.check(postgres_url)
+
+
+def test_a_refused_transaction_leaves_nothing(postgres_catalog: SqlCatalog) -> None:
+    version, _ = postgres_catalog.add_version("yolov5s", facts())
+    with suppress(KeyboardInterrupt), postgres_catalog._changing_model("yolov5s") as connection:
+        connection.exec_driver_sql("DELETE FROM versions")
+        raise KeyboardInterrupt
+    assert postgres_catalog.versions() == [version]
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    url = "postgresql+psycopg://someone:secret@127.0.0.1:1/catalog?password=secret"
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/catalog") as caught:
+        SqlCatalog(url).versions()
+    assert "secret" not in caught.value.message + caught.value.hint
+    assert "\n" not in caught.value.message
