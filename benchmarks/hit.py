@@ -32,7 +32,7 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "TRTREG_HOME": folder}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"TRTREG_HOME": folder}
         model = Path(folder) / "yolov5n.onnx"
         write_yolov5(model, variant="n", image_size=320)
         registry = trtreg.open_registry(home=folder)

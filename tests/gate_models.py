@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -12,12 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.core.signature import Signature, TensorSpec
 from trtreg.core.verdict import DEFAULT_TOLERANCES, GateReport, Tolerance
+from trtreg.core.work import SampleFile
 from trtreg.gate.gate import run_gate
 from trtreg.gate.reference import Reference
-from trtreg.interfaces import SampleFile, Tensor
 from trtreg.silence import SILENT
 
-Outputs = dict[str, Tensor]
+if TYPE_CHECKING:
+    from trtreg.interfaces import Tensor
+
+    Outputs = dict[str, Tensor]
 
 
 def save(

@@ -95,7 +95,7 @@ class Catalog(Protocol):
 
     def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
         """Insert the engine (key and plan digest) or move it to `state`; with `bless`, make it the one of its key
-        that is served. The first manifest of an engine stays. Raises UsageError for a step that
+        that is served. The manifest recorded last is kept: it has the newest report. Raises UsageError for a step that
         `core.lifecycle` forbids."""
         ...
 

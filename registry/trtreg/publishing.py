@@ -1,7 +1,7 @@
 """How an engine comes to be seen: blobs first, then the manifest, then the pointer, then the catalog's row.
 
 Whatever is killed in between leaves at most an orphan: a reader starts from the pointer, and what it names was
-complete before it was written. Every step is insert-if-absent, so that two publishers do no harm.
+complete before it was written. Publishing is insert-if-absent throughout, so that two publishers do no harm.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Publisher:
         """Keep the plan and its report, out of reach of `get`."""
         self._put_files(manifest, folder, progress)
         key, digest = manifest.key, manifest.plan_digest
-        self._store.insert_record(rejected_name(key, digest), write_manifest(manifest).encode())
+        self._store.replace_record(rejected_name(key, digest), write_manifest(manifest).encode())
         pointer = self._store.read_record(blessed_name(key))
         if pointer is not None and pointer.decode(errors="replace").strip() == digest:
             self._store.delete_record(blessed_name(key))

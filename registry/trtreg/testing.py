@@ -188,7 +188,7 @@ class MemoryCatalog:
             of_key = {n: r for n, r in self._engines.items() if r.manifest.key == manifest.key}
             self._engines |= {n: replace(r, blessed=False) for n, r in of_key.items()}
         blessed = bless or (there.blessed and state is EngineState.PUBLISHED)
-        self._engines[name] = replace(there, state=state, blessed=blessed)
+        self._engines[name] = replace(there, manifest=manifest, state=state, blessed=blessed)
 
     def engines(
         self,

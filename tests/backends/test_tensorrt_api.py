@@ -25,15 +25,24 @@ from trtreg.errors import UsageError
 Api = dict[str, list[str]]
 
 VERSIONS = ["10.0.1", "10.13.3.9", "10.16.1.11", "11.4", "rtx17"]
-OUR_FILES = sorted(Path(__file__).parents[2].glob("registry/trtreg/backends/tensorrt*.py"))
+OUR_FILES = [
+    path
+    for path in sorted(Path(__file__).parents[2].glob("registry/trtreg/backends/tensorrt*.py"))
+    if path.stem != "tensorrt_model"  # it reads ONNX only
+]
 
 CLASS_OF = {
+    "cache": "ITimingCache",
+    "refitter": "Refitter",
+    "parser_refitter": "OnnxParserRefitter",
+    "serialization": "ISerializationConfig",
     "builder": "Builder",
     "config": "IBuilderConfig",
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
     "engine": "ICudaEngine",
     "_engine": "ICudaEngine",
+    "fault": "ParserError",
     "network": "INetworkDefinition",
     "parser": "OnnxParser",
     "profile": "IOptimizationProfile",
@@ -75,6 +84,8 @@ def names_used() -> Iterator[str]:
 
 def _of_attribute(node: ast.Attribute) -> Iterator[str]:
     receiver = _last_name(node.value)
+    if node.attr.startswith("__"):
+        return
     if receiver in ("trt", "_trt"):
         yield node.attr
     elif receiver in CLASS_OF:
@@ -98,6 +109,7 @@ def flags_named_in_strings() -> set[str]:
     words = {
         node.value
         for path in OUR_FILES
+        if path.stem == "tensorrt_config"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
@@ -106,7 +118,7 @@ def flags_named_in_strings() -> set[str]:
 
 def has(api: Api, name: str) -> bool:
     owner, _, attribute = name.partition(".")
-    return owner in api and (not attribute or attribute.startswith("__") or attribute in api[owner])
+    return owner in api and (not attribute or attribute in api[owner])
 
 
 def module_of(api: Api, version: str) -> SimpleNamespace:

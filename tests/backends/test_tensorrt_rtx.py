@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.rtx import SHAPES, build, fp8_copy, needs_rtx, recipe, small_model, target
+from rtx_builds import SHAPES, build, fp8_copy, needs_rtx, recipe, small_model, target
 from trtreg.backends.tensorrt import TensorRT
 from trtreg.core.plan_header import read_plan_header
 from trtreg.core.recipe import Precision
@@ -124,7 +124,7 @@ def test_two_builds_in_one_process_give_the_same_bytes(shared_data: Path) -> Non
 
 @pytest.mark.data
 def test_builds_in_two_processes_give_the_same_bytes(yolov5s: Path) -> None:
-    script = "import sys, hashlib; from pathlib import Path; from backends.rtx import build; "
+    script = "import sys, hashlib; from pathlib import Path; from rtx_builds import build; "
     script += "print(hashlib.sha256(build(Path(sys.argv[1]))).hexdigest())"
     tests = str(Path(__file__).parents[1])
     digests = {

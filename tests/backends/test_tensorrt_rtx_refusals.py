@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from backends.rtx import build, fp8_copy, needs_rtx, recipe, small_model, target
+from rtx_builds import build, fp8_copy, needs_rtx, recipe, small_model, target
 from trtreg.backends.tensorrt import TensorRT
 from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, UnusableModel, UsageError

@@ -259,14 +259,14 @@ def test_engines_take_the_steps_that_the_lifecycle_allows_and_no_other(catalog: 
             assert catalog.engines()[0].state is (then if may_follow(now, then) else now)
 
 
-def test_the_first_manifest_of_an_engine_stays(catalog: Catalog) -> None:
+def test_the_manifest_recorded_last_is_kept(catalog: Catalog) -> None:
     first = manifest()
     later = manifest()
     object.__setattr__(later.provenance, "host", "another builder")
     catalog.record_engine(first, EngineState.UNPROVEN, bless=False)
     catalog.record_engine(later, PUBLISHED, bless=True)
     (record,) = catalog.engines()
-    assert record.manifest.provenance.host == "builder"
+    assert record.manifest.provenance.host == "another builder"
     assert (record.state, record.blessed) == (PUBLISHED, True)
 
 

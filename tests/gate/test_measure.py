@@ -109,7 +109,7 @@ def test_a_picture_of_bytes_is_measured_as_numbers() -> None:
 
 def test_large_integers_differ_although_float64_cannot_tell_them() -> None:
     r = np.array([2**53, 5])
-    (d,) = compare((r, r + [1, 0]))
+    (d,) = compare((r, r + np.array([1, 0])))
     assert d.differing == 0.5
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from gate_models import lookup, signature
 
+from gate_models import lookup, signature
 from trtreg.core.recipe import Recipe, ShapeRange
 from trtreg.core.signature import TensorSpec
 from trtreg.errors import UnusableModel, UsageError
 from trtreg.gate.reference import Reference
 from trtreg.gate.synthetic import synthesize
-from trtreg.interfaces import Tensor
+
+if TYPE_CHECKING:
+    from trtreg.interfaces import Tensor
 
 PICTURE = TensorSpec("x", "float32", ("batch", 3, "height", "width"))
 

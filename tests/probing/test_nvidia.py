@@ -255,7 +255,7 @@ def test_a_divided_gpu_is_seen_as_its_instances() -> None:
     nvml = RecordedNvml(A100_IN_TWO)
     gpus = read_gpus(nvml, {})
     assert isinstance(gpus, Gpus)
-    assert [(g.name[-7:], g.multiprocessors, g.capability) for g in gpus.visible] == [
+    assert [(g.name.split()[-1], g.multiprocessors, g.capability) for g in gpus.visible] == [
         ("3g.20gb", 42, 80),
         ("1g.5gb", 14, 80),
     ]

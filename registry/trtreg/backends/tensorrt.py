@@ -6,7 +6,8 @@ TensorRT builds for the GPU of its machine; TensorRT-RTX needs none, and builds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +16,11 @@ from typing import Any
 from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module, require_architectures
 from trtreg.backends.tensorrt_config import configure, load_plugins, require_settings
-from trtreg.backends.tensorrt_log import recording
+from trtreg.backends.tensorrt_log import Log, recording
 from trtreg.backends.tensorrt_model import read_content, require_types
 from trtreg.backends.tensorrt_network import Bench, parse_network
 from trtreg.backends.tensorrt_progress import BuildCancelled, Watch, monitor_of
+from trtreg.backends.tensorrt_timing import TimingCache
 from trtreg.core.architecture import parse_architecture
 from trtreg.core.plan_header import HEADER_SIZE, read_plan_header
 from trtreg.core.recipe import Recipe
@@ -38,6 +40,7 @@ class TensorRT:
     cancelled  asked at every step whether to stop
     on_log     given TensorRT's whole log of a build, from INFO upwards, however the build ended
     plugins    the plugin libraries that may be loaded, by their SHA-256
+    timings    a folder for TensorRT's timing caches, or None to keep none
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class TensorRT:
         cancelled: Callable[[], bool] = lambda: False,
         on_log: Callable[[str], None] | None = None,
         plugins: Mapping[str, Path] = NO_PLUGINS,
+        timings: Path | None = None,
     ) -> None:
         self.name = name
         self._product = PRODUCTS[name]
-        self._progress, self._cancelled, self._on_log, self._plugins = progress, cancelled, on_log, plugins
+        self._progress, self._cancelled, self._on_log = progress, cancelled, on_log
+        self._plugins, self._timings = plugins, timings
 
     def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
         """Write `engine.plan` into `folder`, and return that name.
@@ -60,7 +65,8 @@ class TensorRT:
         architecture of the target can't do, and BuildFailed for the rest, with TensorRT's own words.
         """
         capabilities = self._require_target(target)
-        require_settings(self._product, recipe.builder, capabilities, has_gpu=bool(gpu_capabilities()))
+        settings = recipe.builder
+        require_settings(self._product, settings, capabilities, has_gpu=bool(gpu_capabilities()))
         trt = self._module(target)
         require_architectures(trt, self._product, capabilities)
         content = read_content(model)
@@ -70,10 +76,11 @@ class TensorRT:
             try:
                 bench = Bench(trt, self._product, trt.Builder(logger), logger, log)
                 trt.init_libnvinfer_plugins(logger, "")
-                load_plugins(bench.builder, recipe.builder.plugins, self._plugins)
+                load_plugins(bench.builder, settings.plugins, self._plugins)
                 network, _weights = parse_network(bench, model, content)
                 config = configure(bench, network, recipe, capabilities)
-                serialized = _build(bench, network, config, watch)
+                with self._timing_cache(target, config, log):
+                    serialized = _build(bench, network, config, watch)
             finally:
                 if self._on_log is not None:
                     self._on_log(log.text)
@@ -88,6 +95,14 @@ class TensorRT:
         from trtreg.backends.tensorrt_run import load_plan
 
         return load_plan(self._product, plan)
+
+    def refit(self, stripped: Path, model: Path, folder: Path) -> str:
+        """Write the plan `stripped` with the weights of `model`, whose graph it was built from, into `folder`; the
+        name of the file to load. Raises BuildFailed."""
+        from trtreg.backends.tensorrt_refit import refit
+
+        refit(self._product, stripped, model, folder / PLAN_NAME)
+        return PLAN_NAME
 
     def versions(self) -> Mapping[str, str]:
         """Of the builder, and of ONNX, which reads the model first."""
@@ -110,6 +125,18 @@ class TensorRT:
             )
         return trt
 
+    @contextmanager
+    def _timing_cache(self, target: Target, config: Any, log: Log) -> Iterator[None]:
+        """What was measured is kept only if the build succeeds."""
+        if self._timings is None or self._product.cross_builds:
+            yield
+            return
+        cache, start = TimingCache(self._timings, target), len(log.lines)
+        if not cache.lend(config):
+            log.forgive(start)
+        yield
+        cache.collect(config)
+
 
 def _require_header(plan: Path, target: Target) -> None:
     with plan.open("rb") as stream:
@@ -128,15 +155,12 @@ def _build(bench: Bench, network: Any, config: Any, watch: Watch) -> Any:
         raise BuildFailed(f"the build was cancelled in the phase {watch.phase!r}")
     if watch.stopped is not None:
         raise watch.stopped
-    errors = bench.log.errors(without_gpu=bench.product.cross_builds)
-    if serialized is None or errors:
-        raise _failure(bench, errors)
+    without_gpu = bench.product.cross_builds
+    if serialized is None or bench.log.errors(without_gpu=without_gpu):
+        raise _failure(bench, bench.log.reason(without_gpu=without_gpu))
     return serialized
 
 
-def _failure(bench: Bench, errors: list[str]) -> BuildFailed:
-    said = "; ".join(errors) or "it gives no reason"
-    hint = ""
-    if "OutOfMemory" in said:
-        hint = "raise --workspace, or build on a machine with more memory"
-    return BuildFailed(f"{bench.product.title} {bench.trt.__version__} couldn't build the plan: {said}", hint=hint)
+def _failure(bench: Bench, reason: str) -> BuildFailed:
+    hint = "raise --workspace, or build on a machine with more memory" if "OutOfMemory" in reason else ""
+    return BuildFailed(f"{bench.product.title} {bench.trt.__version__} couldn't build the plan: {reason}", hint=hint)

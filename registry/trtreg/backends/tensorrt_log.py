@@ -44,6 +44,14 @@ class Log:
             if line.is_error and not (without_gpu and _NO_DRIVER.search(line.text))
         ]
 
+    def reason(self, *, without_gpu: bool = False) -> str:
+        """All error lines as one text."""
+        return "; ".join(self.errors(without_gpu=without_gpu)) or "it gives no reason"
+
+    def forgive(self, start: int) -> None:
+        """Take the error lines from `start` on for warnings: what they tell of was made good."""
+        self.lines[start:] = [LogLine("WARNING", n.text) if n.is_error else n for n in self.lines[start:]]
+
     @property
     def text(self) -> str:
         return "\n".join(map(str, self.lines))

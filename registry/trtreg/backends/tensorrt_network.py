@@ -49,9 +49,11 @@ def parse_network(bench: Bench, model: Path, content: OnnxContent) -> tuple[Any,
 
 def _refusal(bench: Bench, model: Path, content: OnnxContent, errors: list[Any]) -> TrtregError:
     title = bench.product.title
-    faults = {(e.node_operator(), e.node_name()): _reason(e.desc()) for e in errors if e.node_operator()}
+    faults = {
+        (fault.node_operator(), fault.node_name()): _reason(fault.desc()) for fault in errors if fault.node_operator()
+    }
     if not faults:
-        words = [_reason(e.desc()) for e in errors] or bench.log.errors(without_gpu=bench.product.cross_builds)
+        words = [_reason(fault.desc()) for fault in errors] or bench.log.errors(without_gpu=bench.product.cross_builds)
         return UnusableModel(f"{title} can't read {model.name}: {'; '.join(words) or 'it gives no reason'}")
     # The parser stops at the first node that it fails to translate; asked what it supports, it goes on.
     network = create_network(bench.trt, bench.builder)  # the parser doesn't keep it alive

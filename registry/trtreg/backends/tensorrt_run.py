@@ -37,16 +37,20 @@ def load_plan(product: Product, plan: Path) -> TensorRTSession:
     Raises Untrusted for bytes that are no plan, and NotFound for a plan of another product, release or architecture,
     before TensorRT sees either.
     """
-    header = _header(product, plan)
     trt = product_module(product)
-    _require_fit(trt, product, header)
     with recording(trt) as (logger, log):
         trt.init_libnvinfer_plugins(logger, "")
-        runtime = trt.Runtime(logger)
-        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-        if engine is None:
-            raise Untrusted(f"{product.title} can't load {plan.name}: {_said(log)}")
-        return TensorRTSession(trt, runtime, engine)
+        return TensorRTSession(trt, *deserialize(trt, product, plan, logger, log))
+
+
+def deserialize(trt: Any, product: Product, plan: Path, logger: Any, log: Log) -> tuple[Any, Any]:
+    """The runtime, which must outlive the engine, and the engine. Raises as `load_plan` does."""
+    _require_fit(trt, product, _header(product, plan))
+    runtime = trt.Runtime(logger)
+    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+    if engine is None:
+        raise Untrusted(f"{product.title} can't load {plan.name}: {log.reason()}")
+    return runtime, engine
 
 
 def _header(product: Product, plan: Path) -> PlanHeader:
@@ -108,7 +112,7 @@ class TensorRTSession:
             self._context.set_output_allocator(name, allocator)
         with recording(self._trt) as (_, log):
             if not self._context.execute_async_v3(self._cuda.stream):
-                raise TrtregError(f"the plan couldn't be run: {_said(log)}")
+                raise TrtregError(f"the plan couldn't be run: {log.reason()}")
             self._cuda.synchronize()
         outputs = {spec.name: self._fetched(spec) for spec in self.signature.outputs}
         self._cuda.synchronize()
@@ -191,7 +195,3 @@ def _allocator_type(trt: Any) -> Any:
             self.shape = tuple(shape)
 
     return OutputMemory
-
-
-def _said(log: Log) -> str:
-    return "; ".join(log.errors(without_gpu=False)) or "it gives no reason"

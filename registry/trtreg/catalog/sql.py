@@ -199,9 +199,10 @@ def _add_remarks(connection: Connection, row: Row[Any], note: str, tags: Mapping
 
 
 def _move(connection: Connection, row: Row[Any], manifest: Manifest, state: EngineState) -> None:
-    """Bring an engine to `state`; what isn't published isn't served, either."""
-    now = EngineState(row.state)
-    rules.require_step(manifest, now, state)
-    if now is not state:
-        blessed = row.blessed and state is EngineState.PUBLISHED
-        connection.execute(update(engines).where(engines.c.id == row.id).values(state=state.value, blessed=blessed))
+    """Bring an engine to `state`, its newest manifest with it; what isn't published isn't served, either."""
+    rules.require_step(manifest, EngineState(row.state), state)
+    blessed = row.blessed and state is EngineState.PUBLISHED
+    changed = {**engine_columns(manifest), "state": state.value, "blessed": blessed}
+    # A fetch records what is there already: a write without a change would make every remembered name stale.
+    if any(getattr(row, name) != value for name, value in changed.items()):
+        connection.execute(update(engines).where(engines.c.id == row.id).values(**changed))

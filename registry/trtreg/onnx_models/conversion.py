@@ -31,10 +31,10 @@ from onnx import (
 from trtreg.onnx_models.graphs import default_opset, subgraphs, value_names
 from trtreg.onnx_models.half import Half, narrow
 from trtreg.onnx_models.opsets import infer_types
+from trtreg.onnx_models.slots import SET_BY_ATTRIBUTE, Slot, half_slots
 from trtreg.onnx_models.walking import parts
 
 _FULL = TensorProto.FLOAT
-_SET_BY_ATTRIBUTE = {"Cast": "to", "ConstantOfShape": "value"}
 
 
 def convert(model: ModelProto, half: Half, *, keep: Set[str], keep_io_types: bool) -> tuple[str, ...]:
@@ -86,11 +86,13 @@ class _Conversion:
     saturated: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
 
-    def fresh(self, name: str, element: int) -> str:
-        wanted = f"{name}_{self.half.name if element == self.half.element else 'fp32'}"
+    def fresh(self, name: str, element: int, depth: int) -> str:
+        """A name for `name` in the other type. It depends on nothing but the model's own names and how deep the
+        graph lies, so that another listing order makes the same model."""
+        suffix = self.half.name if element == self.half.element else "fp32"
+        wanted = f"{name}_{suffix}" + (f"_{depth}" if depth else "")
         while wanted in self.taken:
             wanted += "_"
-        self.taken.add(wanted)
         return wanted
 
     def narrow(self, tensor: TensorProto) -> TensorProto:
@@ -116,6 +118,7 @@ class _Scope:
         self.work = work
         self.graph = graph
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent is not None else 0
         self.constants = {t.name: t for t in graph.initializer}
         self.elements: dict[str, int] = {t.name: t.data_type for t in graph.initializer}
         self.elements.update((v.name, v.type.tensor_type.elem_type) for v in self._typed_values())
@@ -186,7 +189,7 @@ class _Scope:
 
     def _produce(self, name: str, afterwards: list[NodeProto]) -> str:
         half = self.work.half.element
-        produced = self.work.fresh(name, half) if name in self.kept_outputs else name
+        produced = self.work.fresh(name, half, self.depth) if name in self.kept_outputs else name
         self.names[name, half] = produced
         if produced != name:
             afterwards.append(self._cast(produced, name, _FULL))
@@ -194,7 +197,7 @@ class _Scope:
         return produced
 
     def _set_result_type(self, node: NodeProto) -> None:
-        if node.op_type not in _SET_BY_ATTRIBUTE or node.domain:
+        if node.op_type not in SET_BY_ATTRIBUTE or node.domain:
             return
         if node.op_type == "Cast":
             next(a for a in node.attribute if a.name == "to").i = self.work.half.element
@@ -207,45 +210,22 @@ class _Scope:
 
     # --- which type --------------------------------------------------------------------------------------
 
-    def _lowered_slots(self, node: NodeProto) -> set[tuple[str, int]]:
+    def _lowered_slots(self, node: NodeProto) -> set[Slot]:
         """The input and output slots of `node` that go to 16 bits: those of every type variable that stands for
         fp32 here and could stand for the half type."""
         if self._is_size_arithmetic(node):
             self.sizes.update(node.output)
             return set()
-        untyped = any(not self.element(name) for name in (*node.input, *node.output) if name)
-        if untyped or node.name in self.work.keep or any(True for _ in subgraphs(node)):
+        if node.name in self.work.keep or any(True for _ in subgraphs(node)):
             return set()
         try:
-            schema = defs.get_schema(node.op_type, self.work.opset, node.domain)
+            slots = half_slots(node, self.work.opset, self.work.half.constraint, self.element)
         except defs.SchemaError:
             self.work.unknown.add(f"{node.domain}:{node.op_type}" if node.domain else node.op_type)
             return set()
-        slots = self._float_slots(node, schema)
-        if any(kind == "out" and not variable for (kind, _), variable in slots.items()):
-            return set()
-        return {slot for slot, variable in slots.items() if variable}
-
-    def _float_slots(self, node: NodeProto, schema: defs.OpSchema) -> dict[tuple[str, int], str]:
-        """The fp32 slots of `node`, each with its type variable, or "" where it must stay fp32."""
-        slots: dict[tuple[str, int], str] = {}
-        bound: set[str] = {"T2"} if node.op_type in _SET_BY_ATTRIBUTE else set()
-        for kind, names, formals in (("in", node.input, schema.inputs), ("out", node.output, schema.outputs)):
-            for slot, name in enumerate(names):
-                formal = formals[min(slot, len(formals) - 1)]
-                if not name or self.element(name) != _FULL:
-                    continue
-                variable = self._variable(node, formal.type_str, kind)
-                possible = self.work.half.constraint in formal.types and (kind == "in" or variable in bound)
-                slots[kind, slot] = variable if possible else ""
-                bound |= {variable} if kind == "in" and possible else set()
-        return slots
-
-    @staticmethod
-    def _variable(node: NodeProto, type_str: str, kind: str) -> str:
-        """From opset 23 on, DequantizeLinear's result has a type variable of its own that follows the scale's."""
-        follows_scale = node.op_type == "DequantizeLinear" and kind == "out" and type_str == "T3"
-        return "T2" if follows_scale else type_str
+        # Beside a sequence or what an unknown operator made, a type variable may stand for more than is seen here.
+        untyped = any(name and not self.element(name) for name in (*node.input, *node.output))
+        return set() if untyped else slots
 
     def _is_size_arithmetic(self, node: NodeProto) -> bool:
         if node.op_type in ("Shape", "Size"):
@@ -269,31 +249,33 @@ class _Scope:
 
     def have(self, name: str, element: int) -> str:
         """The name under which the value `name` can be read here in the type `element`."""
-        if found := self._find(name, element):
+        if found := self.find(name, element):
             return found
-        if owner := self._owner(name):
-            return owner._make_constant(name, element)
+        if owner := self.owner(name):
+            return owner.make_constant(name, element)
         present = _FULL if element != _FULL else self.work.half.element
-        source = self._find(name, present) or name
-        cast = self.work.fresh(name, element)
+        source = self.find(name, present) or name
+        cast = self.work.fresh(name, element, self.depth)
         self.nodes.append(self._cast(source, cast, element))
         self.names[name, element] = cast
         return cast
 
-    def _find(self, name: str, element: int) -> str:
+    def find(self, name: str, element: int) -> str:
         own = self.names.get((name, element), "")
-        return own or (self.parent._find(name, element) if self.parent is not None else "")
+        return own or (self.parent.find(name, element) if self.parent is not None else "")
 
-    def _owner(self, name: str) -> _Scope | None:
+    def owner(self, name: str) -> _Scope | None:
         if name in self.constants:
             return self
-        return self.parent._owner(name) if self.parent is not None else None
+        return self.parent.owner(name) if self.parent is not None else None
 
-    def _make_constant(self, name: str, element: int) -> str:
+    def make_constant(self, name: str, element: int) -> str:
         other = _FULL if element != _FULL else self.work.half.element
         visible = any(o.name == name for o in self.graph.output)
         stored = (
-            self.work.fresh(name, element) if (name, other) in self.names or (visible and element != _FULL) else name
+            self.work.fresh(name, element, self.depth)
+            if (name, other) in self.names or (visible and element != _FULL)
+            else name
         )
         tensor = _copy_tensor(self.constants[name]) if element == _FULL else self.work.narrow(self.constants[name])
         tensor.name = stored

@@ -18,14 +18,14 @@ from trtreg.onnx_models.digest import hashing_threads, model_digest
 from trtreg.onnx_models.external_files import external_ranges, open_inside, path_inside
 from trtreg.onnx_models.reading import parse_model, read_content
 from trtreg.onnx_models.regular_files import sha256_of_range
-from trtreg.onnx_models.tensors import element_count, element_type, shown
+from trtreg.onnx_models.tensors import element_count, element_type
 from trtreg.onnx_models.walking import parts
+from trtreg.onnx_models.wording import printable, shown
 
 UNKNOWN_RANK = ("...",)
 """The dimensions of a value of which not even their number is known."""
 UNKNOWN = "?"
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_LONGEST_TEXT = 200
 
 
 def examine(path: Path) -> ModelFacts:
@@ -81,7 +81,7 @@ def _facts(model: ModelProto, digest: str, source: FileSet) -> ModelFacts:
         precision=arithmetic_of(model),
         operators=dict(sorted(operators.items())),
         parameters=_parameters(model),
-        producer=_printable(f"{model.producer_name} {model.producer_version}".strip()),
+        producer=printable(f"{model.producer_name} {model.producer_version}".strip()),
     )
 
 
@@ -99,7 +99,7 @@ def _spec(value: ValueInfoProto) -> TensorSpec:
 def _dimension(dimension: TensorShapeProto.Dimension) -> int | str:
     if dimension.HasField("dim_value") and dimension.dim_value >= 0:
         return dimension.dim_value
-    return _printable(dimension.dim_param) or UNKNOWN
+    return printable(dimension.dim_param) or UNKNOWN
 
 
 def _operator(node: NodeProto) -> str:
@@ -110,11 +110,6 @@ def _parameters(model: ModelProto) -> int:
     graphs = list(parts(model, GraphProto))
     dense = sum(element_count(tensor.dims) for graph in graphs for tensor in graph.initializer)
     return dense + sum(element_count(t.values.dims) for graph in graphs for t in graph.sparse_initializer)
-
-
-def _printable(text: object) -> str:
-    """Text from the file, or the bytes that protobuf gives for broken text, fit for a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in str(text)[:_LONGEST_TEXT])
 
 
 def _require_plain_name(path: Path) -> None:

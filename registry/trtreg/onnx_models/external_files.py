@@ -14,13 +14,15 @@ from typing import BinaryIO, NamedTuple
 from onnx import ModelProto, TensorProto
 
 from trtreg.core.files import require_inner_name
-from trtreg.errors import TrtregError, UnusableModel
+from trtreg.errors import NotFound, UnusableModel, UsageError
 from trtreg.onnx_models.file_kinds import HEAD, FileKind, recognise
 from trtreg.onnx_models.regular_files import head_of, open_regular
-from trtreg.onnx_models.tensors import byte_count, element_type, is_external, shown
+from trtreg.onnx_models.tensors import byte_count, element_type, is_external
 from trtreg.onnx_models.walking import parts
+from trtreg.onnx_models.wording import shown
 
 _ADVICE = "save the model again with its weights in one file beside it (onnx.save_model, save_as_external_data)"
+_COPY_BOTH = "copy the model together with its weights files"
 _MOST_DIGITS = 19
 
 
@@ -87,15 +89,13 @@ def path_inside(folder: Path, name: str) -> Path:
 
 def open_inside(folder: Path, name: str) -> BinaryIO:
     """The weights file called `name`, open for reading. Raises UnusableModel."""
+    path = path_inside(folder, name)
     try:
-        return open_regular(path_inside(folder, name))
-    except TrtregError as error:
-        if isinstance(error, UnusableModel):
-            raise
-        raise UnusableModel(
-            f"the weights file {shown(name)} can't be read: {error.message}",
-            hint="copy the model together with its weights files",
-        ) from None
+        return open_regular(path)
+    except NotFound:
+        raise UnusableModel(f"the weights file {shown(name)} isn't there", hint=_COPY_BOTH) from None
+    except (UsageError, UnusableModel):
+        raise UnusableModel(f"the weights file {shown(name)} is no file that can be read", hint=_COPY_BOTH) from None
 
 
 def _inner_name(location: str) -> str:

@@ -13,8 +13,8 @@ from graphlib import CycleError, TopologicalSorter
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
 from trtreg.errors import UnusableModel
-from trtreg.onnx_models.tensors import shown
 from trtreg.onnx_models.walking import parts
+from trtreg.onnx_models.wording import shown
 
 _ADVICE = "the graph is malformed: export the model again"
 

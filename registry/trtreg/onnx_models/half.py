@@ -33,8 +33,8 @@ BF16 = Half(
     TensorProto.BFLOAT16,
     "tensor(bfloat16)",
     np.dtype(ml_dtypes.bfloat16),
-    float(ml_dtypes.finfo(ml_dtypes.bfloat16).max),
-    float(ml_dtypes.finfo(ml_dtypes.bfloat16).smallest_subnormal),
+    (2 - 2.0**-7) * 2.0**127,
+    2.0**-133,
 )
 
 

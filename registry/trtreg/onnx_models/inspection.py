@@ -19,6 +19,7 @@ from trtreg.core.plan_header import HEADER_SIZE, PlanHeader, read_plan_header
 from trtreg.errors import UnusableModel
 from trtreg.onnx_models.file_kinds import HEAD, FileKind, begins_like_onnx, recognise
 from trtreg.onnx_models.regular_files import open_regular
+from trtreg.onnx_models.wording import printable
 
 ONNX = "ONNX model"
 OPTIMISED = "ONNX Runtime plan (optimised ONNX)"
@@ -29,7 +30,6 @@ TORCHSCRIPT = "TorchScript program"
 ADVISORY = "header facts are diagnostic only: digest and signature say whether a plan is the right one"
 _PICKLED = "it holds a Python pickle: loading one runs whatever code is in it"
 _BLOCKED_LAYOUT = "com.microsoft.nchwc"
-_LONGEST_TEXT = 100
 _MOST_JSON = 1 << 24
 """A JSON text before something else is read up to this many bytes, whatever length it claims."""
 
@@ -86,7 +86,7 @@ def _look_at_prefixed_plan(kind: FileKind, file: BinaryIO, size: int) -> Inspect
     return replace(
         plan,
         kind=f"{plan.kind} behind a JSON prefix",
-        details=plan.details | {f"prefix {name}": _short(value) for name, value in metadata.items()},
+        details=plan.details | {f"prefix {name}": printable(value) for name, value in metadata.items()},
         notes=(f"as Ultralytics writes it; the bare plan begins at byte {start}", *plan.notes),
     )
 
@@ -127,7 +127,7 @@ def _look_no_closer(kind: FileKind, _file: BinaryIO, size: int) -> Inspection:
 def _look_at_pointer(kind: FileKind, file: BinaryIO, size: int) -> Inspection:
     text = os.pread(file.fileno(), HEAD, 0).decode(errors="replace")
     entries = {name: value for name, _, value in (line.partition(" ") for line in text.splitlines())}
-    details = {name: _short(value) for name, value in entries.items() if name in ("oid", "size")}
+    details = {name: printable(value) for name, value in entries.items() if name in ("oid", "size")}
     return Inspection(kind=kind, size=size, details=details, problem="the file it stands for isn't here: git lfs pull")
 
 
@@ -137,7 +137,7 @@ def _look_at_safetensors(kind: FileKind, file: BinaryIO, size: int) -> Inspectio
     if not isinstance(header, dict):
         return Inspection(kind=kind, size=size, problem=f"its header of {length} bytes can't be read")
     tensors = [entry for name, entry in header.items() if name != "__metadata__" and isinstance(entry, dict)]
-    dtypes = sorted({_short(entry.get("dtype")) for entry in tensors})
+    dtypes = sorted({printable(entry.get("dtype")) for entry in tensors})
     details = {"tensors": str(len(tensors)), "dtypes": ", ".join(dtypes[:10])}
     return Inspection(kind=kind, size=size, details=details, notes=("weights without a graph",))
 
@@ -148,7 +148,7 @@ def _look_at_zip(kind: FileKind, file: BinaryIO, size: int) -> Inspection:
         names = zipfile.ZipFile(file).namelist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         return Inspection(kind=kind, size=size, problem=f"its directory can't be read: {error}")
-    details = {"members": str(len(names)), "first": ", ".join(_short(name) for name in names[:5])}
+    details = {"members": str(len(names)), "first": ", ".join(printable(name) for name in names[:5])}
     inner = {name.partition("/")[2] for name in names}
     if "data.pkl" in inner and "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
         return Inspection(kind=TORCHSCRIPT, size=size, details=details, notes=(_PICKLED,))
@@ -197,9 +197,9 @@ def _notes_on(facts: ModelFacts, domains: set[str]) -> list[str]:
         notes.append("its weights lie in one CPU's blocked layout; where that differs, it answers wrongly")
     foreign = sorted({operator.partition("::")[0] for operator in facts.operators if "::" in operator})
     if foreign:
-        notes.append(f"operators beyond ONNX's own: {', '.join(_short(domain) for domain in foreign[:10])}")
+        notes.append(f"operators beyond ONNX's own: {', '.join(printable(domain) for domain in foreign[:10])}")
     if missing := [domain for domain in foreign if domain not in domains]:
-        notes.append(f"operator sets used and not imported: {', '.join(_short(domain) for domain in missing[:10])}")
+        notes.append(f"operator sets used and not imported: {', '.join(printable(domain) for domain in missing[:10])}")
     return notes
 
 
@@ -210,9 +210,3 @@ def _json_at(file: BinaryIO, start: int, length: int) -> object:
         return json.loads(text) if len(text) == length else None
     except (ValueError, RecursionError):
         return None
-
-
-def _short(value: object) -> str:
-    """Text from the file, without what would move a terminal's cursor, and not too long."""
-    text = "".join(c if c.isprintable() else "?" for c in str(value))
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"

@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto, helper, shape_inference, version_conve
 
 from trtreg.errors import BuildFailed, UnusableModel
 from trtreg.onnx_models.graphs import default_opset
+from trtreg.onnx_models.tensors import element_count
 
 _LARGE = 4096
 """Elements. Larger initializers are weights; the tools look into smaller ones (shapes, axes, indices)."""
@@ -69,14 +70,7 @@ def _without_weights(model: ModelProto, tool: Callable[[ModelProto], ModelProto]
 
 
 def _take_large(model: ModelProto) -> list[TensorProto]:
-    large, small = [], []
-    for tensor in model.graph.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        copy = TensorProto()
-        copy.CopyFrom(tensor)
-        (large if count > _LARGE else small).append(copy)
+    tensors = list(model.graph.initializer)
     del model.graph.initializer[:]
-    model.graph.initializer.extend(small)
-    return large
+    model.graph.initializer.extend(t for t in tensors if element_count(t.dims) <= _LARGE)
+    return [t for t in tensors if element_count(t.dims) > _LARGE]

@@ -86,7 +86,8 @@ def _mark_as_prepared(model: ModelProto) -> None:
 def _quantize_file(
     source: Path, result: Path, runtime: str, keep: Set[str], calibration: Sequence[Case], external: bool
 ) -> None:
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
+    from onnxruntime.quantization.quantize import quantize_static
 
     for_cpu = runtime == "onnxruntime"
     with _quiet(source.parent):
@@ -116,13 +117,13 @@ def _quantize_file(
 
 
 def _reader(calibration: Sequence[Case]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
+    from onnxruntime.quantization.calibrate import CalibrationDataReader
 
     class Cases(CalibrationDataReader):
         def __init__(self) -> None:
             self._cases = iter(calibration)
 
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
+        def get_next(self) -> Any:
             case = next(self._cases, None)
             return None if case is None else {name: np.asarray(value) for name, value in case.items()}
 

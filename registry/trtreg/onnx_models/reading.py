@@ -19,8 +19,9 @@ from trtreg.onnx_models.external_files import external_range, external_ranges, r
 from trtreg.onnx_models.file_kinds import HEAD, FileKind, recognise
 from trtreg.onnx_models.graph_check import require_sound_graphs
 from trtreg.onnx_models.regular_files import open_regular
-from trtreg.onnx_models.tensors import is_external, require_sound, shown
+from trtreg.onnx_models.tensors import is_external, require_sound
 from trtreg.onnx_models.walking import parts
+from trtreg.onnx_models.wording import shown
 
 MOST_BYTES = (1 << 31) - 1
 """protobuf reads no message that is longer."""

@@ -17,8 +17,8 @@ def fix_shapes(model: ModelProto, profiles: Sequence[ShapeRange]) -> tuple[str, 
     """Set the inputs that `profiles` gives one shape to it, in place; notes of what was done.
 
     A symbolic dimension takes its size everywhere it stands in the model's inputs and outputs. Shapes noted for
-    values inside are dropped, since they may be those of another size. A range, or several shapes for one input, leave it
-    dynamic.
+    values inside are dropped, since they may be those of another size. An input with a range or with
+    several shapes stays dynamic.
 
     Raises UsageError, with the input's real shape, for a profile that doesn't fit the model.
     """
@@ -75,7 +75,7 @@ def _fix_input(value: ValueInfoProto, profile: ShapeRange, sizes: dict[str, int]
                 hint=f"the model takes {_described(value)}",
             )
         dimension.dim_value = size
-    return value.SerializeToString(deterministic=True) != before
+    return bool(value.SerializeToString(deterministic=True) != before)
 
 
 def _substitute(value: ValueInfoProto, sizes: dict[str, int]) -> None:

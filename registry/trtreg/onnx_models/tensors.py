@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto
 
 from trtreg.errors import UnusableModel
+from trtreg.onnx_models.wording import shown
 
 _DAMAGED = "the file is damaged: export the model again"
 MOST_ELEMENTS = 1 << 62
@@ -60,12 +61,6 @@ _ELEMENT_TYPES = {
 }
 _BY_CODE = {code: _ELEMENT_TYPES[name] for name, code in TensorProto.DataType.items() if name in _ELEMENT_TYPES}
 _STORES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-
-
-def shown(name: object) -> str:
-    """A name out of the file, fit for one line of a message: quoted, escaped, and not too long."""
-    text = repr(name)
-    return text if len(text) <= 80 else f"{text[:76]}…{text[-1]}"
 
 
 def element_type(code: int) -> ElementType:

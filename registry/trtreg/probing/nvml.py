@@ -166,5 +166,5 @@ def _visible(groups: list[list[Gpu]], environment: Mapping[str, str]) -> tuple[G
 
 
 def _order_is_open(devices: list[Gpu], environment: Mapping[str, str]) -> bool:
-    kinds = {gpu.name for gpu in devices}
+    kinds = {gpu.name.partition(" MIG ")[0] for gpu in devices}
     return len(kinds) > 1 and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
