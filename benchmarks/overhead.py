@@ -1,6 +1,6 @@
 """What the registry adds to a miss: all but the rewriting, the backend's build and the gate's runs.
 
-    python benchmarks/overhead.py [MODEL.onnx] [ROUNDS]
+python benchmarks/overhead.py [MODEL.onnx] [ROUNDS]
 """
 
 from __future__ import annotations

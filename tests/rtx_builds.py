@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import tempfile
 from pathlib import Path
@@ -33,11 +34,9 @@ SHAPES = {
 
 
 def target(architecture: str = "sm_89") -> Target:
-    import tensorrt_rtx
-
     return Target(
         runtime="tensorrt-rtx",
-        runtime_version=tensorrt_rtx.__version__,
+        runtime_version=importlib.metadata.version("tensorrt-rtx-cu12"),
         architecture=architecture,
         platform="linux-x86_64",
         cuda="12",
@@ -84,7 +83,7 @@ def fp8_copy(source: Path, path: Path) -> Path:
     graph = model.graph
     scale = helper.make_tensor("fp8_scale", TensorProto.FLOAT, [], [1 / 16])
     zero = helper.make_tensor("fp8_zero", TensorProto.FLOAT8E4M3FN, [], [0.0])
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "Conv":
             for place in (0, 1):

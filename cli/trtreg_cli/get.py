@@ -42,7 +42,7 @@ def get(
     request = request_of(**asked)
     with registry_of(ctx) as registry:
         engine = registry.ask(request, build=not no_build, offline=offline, rebuild=rebuild)
-        path = _deliver(engine, output) if output else engine.path
+        path = _deliver(engine, output) if output is not None else engine.path
     click.echo(_as_json(engine, path) if as_json else str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trtreg import __version__
-from trtreg.errors import EXIT_CODES, TrtregError
+from trtreg.errors import EXIT_CODES, TrtregError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,17 @@ def cli(ctx: click.Context, /, quiet: bool, verbose: bool, **flags: str | None) 
 
 def run() -> None:
     """Entry point of the console script."""
+    _occupy_standard_streams()
     sys.exit(_exit_code())
+
+
+def _occupy_standard_streams() -> None:
+    """Whoever closed one of them must not find a file of ours under its number; paths go out as the bytes they are."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def _exit_code() -> int:
@@ -94,15 +105,26 @@ def _exit_code() -> int:
         click.echo("interrupted", err=True)
         return 130
     except TrtregError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {_on_one_line(error.message)}", err=True)
         if error.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+            click.echo(f"{click.style('hint:', fg='cyan')} {_on_one_line(error.hint)}", err=True)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does. Python would complain once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Only stdout has no name: all other files are the adapters' business.
+        click.echo(f"{click.style('error:', fg='red', bold=True)} can't write the answer: {error.strerror}", err=True)
+        return Unreachable.exit_code
     return 0
+
+
+def _on_one_line(text: str) -> str:
+    """Names of files and of what is in them may hold line breaks and whatever else a terminal obeys."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 if __name__ == "__main__":

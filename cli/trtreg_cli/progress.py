@@ -28,7 +28,7 @@ class ShownProgress:
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet, self._verbose = quiet, verbose
-        self._on_terminal = sys.stderr.isatty() and not quiet
+        self._on_terminal = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 

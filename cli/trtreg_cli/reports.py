@@ -47,6 +47,9 @@ def gate_lines(report: GateReport) -> list[str]:
     lines += ["", "against ONNX Runtime's run of the original", *_deviations(report.original)]
     lines += ["", "against ONNX Runtime's run of the rewritten model"]
     lines += _deviations(report.rewritten) if report.rewritten else [f"  {report.rewritten_note or 'not compared'}"]
+    if report.arithmetic:
+        lines += ["", "rounded after every node, which this runtime doesn't do, against the original"]
+        lines += _deviations(report.arithmetic)
     return lines
 
 
@@ -66,4 +69,5 @@ def _deviations(deviations: tuple[Deviation, ...]) -> list[str]:
     ]
     head = ("output", "max abs", "mean abs", "relative L2", "cosine", "max/range", "NaN/Inf")
     lines = ["  " + line for line in table(head, rows).splitlines()]
-    return lines + ([f"  … and {len(ranked) - _WORST} columns more (--json has all)"] if len(ranked) > _WORST else [])
+    more = len(ranked) - _WORST
+    return lines + ([f"  … and {more} more of the worst columns, which is what a report keeps (--json)"] if more > 0 else [])

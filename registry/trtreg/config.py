@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtreg.catalog.stamp import sqlite_url
 from trtreg.core.limits import Limits
 from trtreg.errors import UsageError
 
@@ -34,7 +35,7 @@ class Settings:
     @property
     def home(self) -> Path:
         """Where the embedded defaults live."""
-        return _path(self.by_name["home"])
+        return _folder(self.by_name["home"].value)
 
     @property
     def catalog(self) -> str:
@@ -42,14 +43,21 @@ class Settings:
         return self.by_name["catalog"].value
 
     @property
-    def store(self) -> str:
-        """A directory."""
-        return self.by_name["store"].value
+    def store(self) -> Path:
+        """The store's folder. Raises UsageError for another kind of store."""
+        value = self.by_name["store"].value
+        scheme, separator, _ = value.partition("://")
+        if separator and scheme != "file":
+            raise UsageError(
+                f"the store {value!r} is of a kind that this trtreg doesn't know",
+                hint="TRTREG_STORE takes a directory",
+            )
+        return _folder(value.removeprefix("file://"))
 
     @property
     def cache(self) -> Path:
         """This machine's cache folder."""
-        return _path(self.by_name["cache"])
+        return _folder(self.by_name["cache"].value)
 
     @property
     def limits(self) -> Limits:
@@ -79,7 +87,8 @@ def load_settings(
     flags            by setting name; None where it wasn't given
     physical_memory  bytes; the default memory limit is four fifths of it
 
-    Raises UsageError for a `trtreg.toml` that can't be read, and for a setting that it shouldn't have.
+    Raises UsageError for a `trtreg.toml` that can't be read, for a setting that it shouldn't have, and for an
+    empty one.
     """
     given = [
         _from_flags(flags),
@@ -87,22 +96,21 @@ def load_settings(
         _from_file(folder / FILE_NAME),
     ]
     home = _first("home", given) or Setting(_default_home(environment), "default")
-    root = _path(home)
+    root = _folder(home.value)
     given.append(_from_file(root / FILE_NAME))
     defaults = {
-        "home": home.value,
-        "catalog": f"sqlite:///{root.absolute() / 'catalog.db'}",
-        "store": str(root.absolute() / "store"),
-        "cache": str(root.absolute() / "cache"),
+        "catalog": sqlite_url(root / "catalog.db"),
+        "store": str(root / "store"),
+        "cache": str(root / "cache"),
         "time_limit": "3600",
         "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
     }
-    return Settings(
-        by_name={
-            name: _first(name, given) or Setting(value, home.origin if name == "home" else "default")
-            for name, value in defaults.items()
-        }
-    )
+    # A file in home has been found by it, and can't move it any more.
+    chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}
+    for name, setting in chosen.items():
+        if not setting.value.strip():
+            raise UsageError(f"{name} is empty (from {setting.origin})", hint=f"it is: {DESCRIPTIONS[name]}")
+    return Settings(by_name=chosen)
 
 
 def _first(name: str, given: list[dict[str, Setting]]) -> Setting | None:
@@ -148,9 +156,9 @@ def _default_home(environment: Mapping[str, str]) -> str:
     return f"{base}/trtreg"
 
 
-def _path(setting: Setting) -> Path:
+def _folder(name: str) -> Path:
     # expanduser by os.path: Path.expanduser raises where there is no home folder, as in some containers.
-    return Path(os.path.expanduser(setting.value))  # noqa: PTH111
+    return Path(os.path.expanduser(name)).absolute()  # noqa: PTH111
 
 
 def _positive(name: str, setting: Setting) -> float:

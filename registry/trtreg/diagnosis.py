@@ -42,7 +42,7 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
         settings=settings.by_name,
         parts={
             "catalog": _state(lambda: _catalog(settings.catalog)),
-            "store": _state(lambda: _folder(Path(settings.store))),
+            "store": _state(lambda: _folder(settings.store)),
             "cache": _state(lambda: _folder(settings.cache)),
         },
         backends={name: _backend(finding) for name, finding in survey(notes)},

@@ -132,8 +132,7 @@ class Models:
     def examine(self, path: Path, progress: Progress) -> ModelFacts:
         """What the file is; remembered for as long as its size, time and inode, and its external data's, stay."""
         path = path.absolute()
-        if not path.exists():
-            raise NotFound(f"no such file: {path}")
+        _require_file(path)
         remembered = self._notes.recall("facts", str(path))
         if remembered:
             try:
@@ -177,8 +176,7 @@ class Models:
         except ValueError as error:
             raise UsageError(str(error)) from None
         for label, path in samples.items():
-            if not path.is_file():
-                raise NotFound(f"no such file: {path}", hint=f"it was given as sample {label!r}")
+            _require_file(path, hint=f"it was given as sample {label!r}")
 
     # --- changing ------------------------------------------------------------------------------------------
 
@@ -229,6 +227,16 @@ def _require_tolerance(tolerance: Mapping[str, float]) -> None:
     from trtreg.core.verdict import tolerance_for
 
     tolerance_for(Precision.FP32, tolerance)
+
+
+def _require_file(path: Path, *, hint: str = "") -> None:
+    """Raise NotFound for what isn't there or can't be reached; what kind of file it is, its reader says."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}", hint=hint) from None
+    except OSError as error:
+        raise NotFound(f"can't open {path}: {error.strerror}", hint=hint) from None
 
 
 def _stamps(path: Path, facts: ModelFacts) -> list[list[int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
-from trtreg.core.verdict import GateReport, Verdict, judge, tolerance_for
+from trtreg.core.verdict import GateReport, Verdict, tolerance_for
 from trtreg.errors import Miss, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Reviewer:
             report = record.manifest.gate
             if report is None or {s.sha256 for s in report.samples if s.sha256} != samples:
                 continue
-            if judge(report.original, report.mismatches, tolerance):
+            if report.reasons_under(tolerance):
                 return report
         return None
 
@@ -126,7 +126,7 @@ class Reviewer:
         chosen = self._choose(manifest.target.runtime)
         if chosen.target != manifest.target:
             raise Miss(f"this plan is for {manifest.target}", hint=f"this machine is {chosen.target}")
-        with self._cache.lock(manifest.key, self._progress.say), self._work_folder() as folder:
+        with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
             judged = self._maker.judge_again(record, version, chosen.backend, folder)
             passed = judged.report.verdict is Verdict.PASSED
             if passed and record.state is EngineState.REJECTED:
@@ -135,3 +135,6 @@ class Reviewer:
                 self._publisher.reject(judged.manifest, judged.folder, self._progress)
                 self._cache.forget(manifest.key)
         return self.engine(manifest.key), judged.report
+
+    def _tell_waiting(self, holder: str) -> None:
+        self._progress.say(f"another process is making this engine ({holder}); waiting for it")

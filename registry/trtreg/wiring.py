@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     """The settings in force for this process: flags, environment, `trtreg.toml`, defaults."""
     return load_settings(
-        environment=os.environ, folder=Path.cwd(), flags=flags or {}, physical_memory=_physical_memory()
+        environment=os.environ, folder=_here(), flags=flags or {}, physical_memory=_physical_memory()
     )
 
 
@@ -88,7 +88,7 @@ class _Parts:
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         self._settings, self._progress = settings, progress
-        self.store = _store(settings)
+        self.store = DirectoryStore(settings.store)
         self.cache = Cache(settings.cache)
         self._notes = Notes(settings.cache)
         self.choose = partial(choose, notes=self._notes)
@@ -162,16 +162,6 @@ class _Parts:
         return work_folder(self._settings.cache / "work")
 
 
-def _store(settings: Settings) -> DirectoryStore:
-    scheme, separator, rest = settings.store.partition("://")
-    if separator and scheme != "file":
-        raise UsageError(
-            f"the store {settings.store!r} is of a kind that this trtreg doesn't know",
-            hint="TRTREG_STORE takes a directory",
-        )
-    return DirectoryStore(Path(rest if separator else settings.store).expanduser())
-
-
 def _generation(url: str) -> int | None:
     path = sqlite_path(url)
     return generation(path) if path else None
@@ -181,6 +171,13 @@ def _open_session(backend_name: str, plan: Path) -> Session:
     from trtreg.backends import backend
 
     return backend(backend_name).load(plan)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder has been removed", hint="change to another one") from None
 
 
 def _physical_memory() -> int:

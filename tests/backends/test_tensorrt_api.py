@@ -96,9 +96,8 @@ def _of_attribute(node: ast.Attribute) -> Iterator[str]:
 
 def _of_member_call(node: ast.Call) -> Iterator[str]:
     enumeration, name = node.args[1:]
-    assert isinstance(enumeration, ast.Constant)
-    if isinstance(name, ast.Constant):
-        yield f"{enumeration.value}.{name.value}"
+    if isinstance(enumeration, ast.Constant) and isinstance(name, ast.Constant):
+        yield ".".join((str(enumeration.value), str(name.value)))
 
 
 def _last_name(node: ast.expr) -> str:
@@ -167,9 +166,11 @@ def test_only_tensorrt_rtx_builds_for_architectures_that_it_is_told(apis: dict[s
     rtx, full = module_of(apis["rtx17"], "1.7.1.116"), module_of(apis["11.4"], "11.4")
     assert known_architectures(rtx) == (75, 80, 86, 89, 120, 121)
     assert known_architectures(full) == ()
-    require_architectures(rtx, PRODUCTS[TENSORRT_RTX], (86, 89))
-    with pytest.raises(UsageError, match="for the GPU it runs on"):
-        require_architectures(full, PRODUCTS[TENSORRT], (86, 89))
+    require_architectures(rtx, PRODUCTS[TENSORRT_RTX], (86, 89), here=())
+    require_architectures(full, PRODUCTS[TENSORRT], (89,), here=(89, 120))
+    for here, there in (((), "none"), ((90,), "sm_90"), ((89,), "sm_89")):
+        with pytest.raises(UsageError, match=f"for the GPU it runs on, which is {there} here"):
+            require_architectures(full, PRODUCTS[TENSORRT], (86, 89), here=here)
 
 
 def test_a_parser_without_a_list_of_supported_subgraphs_names_no_nodes(tmp_path: Path) -> None:

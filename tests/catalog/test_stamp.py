@@ -167,7 +167,8 @@ def test_what_is_no_catalog_has_none(tmp_path: Path) -> None:
     [
         ("sqlite:////var/lib/trtreg/catalog.db", "/var/lib/trtreg/catalog.db"),
         ("sqlite:///catalog.db", "catalog.db"),
-        ("sqlite+pysqlite:////a/b%20c.db?timeout=1", "/a/b%20c.db"),
+        ("sqlite+pysqlite:////a/b%20c%3Fd#e.db?timeout=1", "/a/b c?d#e.db"),
+        ("sqlite:////a/100%/catalog.db", "/a/100%/catalog.db"),
         ("sqlite:///:memory:", None),
         ("sqlite://", None),
         ("sqlite:///file:x?mode=ro&uri=true", None),

@@ -127,6 +127,13 @@ def test_a_model_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
         rewritten(model, tmp_path / "out", Precision.INT8, calibration=[{"x": np.ones((1, 4), np.float32)}])
 
 
+@pytest.mark.data
+def test_int8_of_an_fp16_model_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    model = shared_data / "models" / "squeezenet_fp16.onnx"
+    with pytest.raises(BuildFailed, match="already fp16, and int8 is made from fp32"):
+        rewritten(model, tmp_path, Precision.INT8, calibration=CASES)
+
+
 def test_a_quantized_model_becomes_fp16_in_what_is_still_float(classifier: Path, tmp_path: Path) -> None:
     first = rewritten(classifier, tmp_path / "a", Precision.INT8, calibration=CASES, runtime="tensorrt").path
     half = rewritten(first, tmp_path / "b", Precision.FP16)

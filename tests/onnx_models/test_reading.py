@@ -22,7 +22,7 @@ from onnx_models.forms import adding, branching, copy_of, model_of, move_outside
 from trtreg.errors import NotFound, UnusableModel, UsageError
 from trtreg.onnx_models.examine import examine
 from trtreg.onnx_models.graph_check import sort_nodes
-from trtreg.onnx_models.reading import MOST_BYTES, open_model, parse_model
+from trtreg.onnx_models.reading import MOST_BYTES, open_model
 
 REFUSED = {
     "cycle.onnx": "cycle: Add → 'a'",
@@ -375,8 +375,10 @@ def test_a_long_name_does_not_fill_the_screen(tmp_path: Path) -> None:
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=20)
-def test_nodes_in_any_order_are_read_and_can_be_sorted_for_onnxruntime(seed: int) -> None:
-    model = parse_model(shuffled(branching(), seed).SerializeToString(), Path("m.onnx"))
+def test_nodes_in_any_order_are_read_and_can_be_sorted_for_onnxruntime(
+    seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = open_model(save(shuffled(branching(), seed), tmp_path_factory.getbasetemp() / "shuffled.onnx"))
     sort_nodes(model)
     checker.check_model(model)
     sums = [_run(version, np.ones((1, 4), np.float32)) for version in (model, branching())]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -311,9 +313,33 @@ def test_a_machine_without_nvidia_s_driver_says_so() -> None:
         assert isinstance(read_gpus(pynvml, {}), Gpus)
 
 
-def test_packages_are_found_by_their_metadata() -> None:
-    for runtime in ("tensorrt", "tensorrt-rtx"):
-        for package in installed_packages(runtime):
-            assert package.name.startswith(runtime)
-            assert package.version[0].isdigit()
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        (["tensorrt_cu12-10.13.3.9", "tensorrt_cu12_libs-10.13.3.9"], [("tensorrt-cu12", "10.13.3.9", "12")]),
+        (["tensorrt-10.13.3.9", "tensorrt_cu13-10.13.3.9.post1"], [("tensorrt-cu13", "10.13.3.9", "13")]),
+        (["tensorrt-10.3.0"], [("tensorrt", "10.3.0", "")]),
+        (
+            ["tensorrt_cu12-10.13.3.9", "tensorrt_cu13-11.4.0.106", "tensorrt_rtx_cu12-1.7.1.116"],
+            [("tensorrt-cu12", "10.13.3.9", "12"), ("tensorrt-cu13", "11.4.0.106", "13")],
+        ),
+    ],
+)
+def test_packages_are_found_by_the_folders_beside_the_module(
+    folders: list[str], found: list[tuple[str, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    (tmp_path / "tensorrt" / "__init__.py").touch()
+    for folder in folders:
+        (tmp_path / f"{folder}.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed_packages("tensorrt") == [Package(*package) for package in found]
     assert installed_packages("no-such-runtime") == []
+
+
+def test_the_installed_tensorrt_rtx_is_found_as_its_metadata_has_it() -> None:
+    try:
+        version = metadata.version("tensorrt-rtx-cu12")
+    except metadata.PackageNotFoundError:
+        pytest.skip("tensorrt-rtx-cu12 isn't installed")
+    assert Package("tensorrt-rtx-cu12", version, "12") in installed_packages("tensorrt-rtx")

@@ -17,7 +17,7 @@ from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module, require_architectures
 from trtreg.backends.tensorrt_config import configure, load_plugins, require_settings
 from trtreg.backends.tensorrt_log import Log, recording
-from trtreg.backends.tensorrt_model import read_content, require_types
+from trtreg.backends.tensorrt_model import OnnxContent, read_content, require_types
 from trtreg.backends.tensorrt_network import Bench, parse_network
 from trtreg.backends.tensorrt_progress import BuildCancelled, Watch, monitor_of
 from trtreg.backends.tensorrt_timing import TimingCache
@@ -65,22 +65,16 @@ class TensorRT:
         architecture of the target can't do, and BuildFailed for the rest, with TensorRT's own words.
         """
         capabilities = self._require_target(target)
-        settings = recipe.builder
-        require_settings(self._product, settings, capabilities, has_gpu=bool(gpu_capabilities()))
+        here = gpu_capabilities()
+        require_settings(self._product, recipe.builder, capabilities, has_gpu=bool(here))
         trt = self._module(target)
-        require_architectures(trt, self._product, capabilities)
+        require_architectures(trt, self._product, capabilities, here)
         content = read_content(model)
         require_types(content, capabilities)
-        watch = Watch(self._progress, self._cancelled)
         with recording(trt) as (logger, log):
             try:
                 bench = Bench(trt, self._product, trt.Builder(logger), logger, log)
-                trt.init_libnvinfer_plugins(logger, "")
-                load_plugins(bench.builder, settings.plugins, self._plugins)
-                network, _weights = parse_network(bench, model, content)
-                config = configure(bench, network, recipe, capabilities)
-                with self._timing_cache(target, config, log):
-                    serialized = _build(bench, network, config, watch)
+                serialized = self._serialized(bench, model, content, recipe, target)
             finally:
                 if self._on_log is not None:
                     self._on_log(log.text)
@@ -91,7 +85,7 @@ class TensorRT:
         return PLAN_NAME
 
     def load(self, plan: Path) -> Session:
-        """Raises Untrusted for bytes that aren't a plan of this product, UsageError where none can run here."""
+        """Raises Untrusted for bytes that aren't a plan of this product, NotFound for one that is for elsewhere."""
         from trtreg.backends.tensorrt_run import load_plan
 
         return load_plan(self._product, plan)
@@ -125,17 +119,26 @@ class TensorRT:
             )
         return trt
 
+    def _serialized(self, bench: Bench, model: Path, content: OnnxContent, recipe: Recipe, target: Target) -> Any:
+        settings = recipe.builder
+        bench.trt.init_libnvinfer_plugins(bench.logger, "")
+        load_plugins(bench.builder, settings.plugins, self._plugins)
+        network, _weights = parse_network(bench, model, content)
+        config = configure(bench, network, recipe, parse_architecture(target.architecture))
+        with self._timing_cache(target, config, bench.log):
+            return _build(bench, network, config, Watch(self._progress, self._cancelled))
+
     @contextmanager
     def _timing_cache(self, target: Target, config: Any, log: Log) -> Iterator[None]:
         """What was measured is kept only if the build succeeds."""
         if self._timings is None or self._product.cross_builds:
             yield
             return
-        cache, start = TimingCache(self._timings, target), len(log.lines)
-        if not cache.lend(config):
-            log.forgive(start)
+        timings, start = TimingCache(self._timings, target), len(log.lines)
+        timings.lend(config)
+        log.forgive(start)
         yield
-        cache.collect(config)
+        timings.collect(config)
 
 
 def _require_header(plan: Path, target: Target) -> None:

@@ -99,13 +99,15 @@ def known_architectures(trt: Any) -> tuple[int, ...]:
     return tuple(sorted(int(n[2:]) for n in names if n.startswith("SM")))
 
 
-def require_architectures(trt: Any, product: Product, capabilities: tuple[int, ...]) -> None:
-    """Raises UsageError where the product doesn't build for these compute capabilities."""
+def require_architectures(trt: Any, product: Product, capabilities: tuple[int, ...], here: tuple[int, ...]) -> None:
+    """Raises UsageError where the product doesn't build for these compute capabilities on a machine with GPUs of
+    those `here`, of which TensorRT takes the first."""
     if not product.cross_builds:
-        if len(capabilities) > 1:
+        if capabilities != here[:1]:
             raise UsageError(
-                f"{product.title} builds for the GPU it runs on, not for {architecture_of(capabilities)} at once",
-                hint="build on a machine with each GPU, or ask for --backend tensorrt-rtx",
+                f"{product.title} builds for the GPU it runs on, which is {architecture_of(here[:1]) or 'none'} here, "
+                f"not for {architecture_of(capabilities)}",
+                hint="build on a machine with that GPU, or ask for --backend tensorrt-rtx",
             )
         return
     known = known_architectures(trt)

@@ -23,14 +23,12 @@ class TimingCache:
         kind = (target.runtime, target.runtime_version, target.cuda, target.architecture, target.device)
         self.path = folder / f"{digest_of('timing-cache', kind)}.timing"
 
-    def lend(self, config: Any) -> bool:
-        """Let the build behind `config` use what is known; whether TensorRT took it. Timings of another version or
-        device are never forced upon it: it then starts with none."""
+    def lend(self, config: Any) -> None:
+        """Let the build behind `config` use what is known. Timings of another version or device are never forced
+        upon TensorRT: it says so in its log, and starts with none."""
         cache = config.create_timing_cache(self._read())
-        if cache is not None and config.set_timing_cache(cache, False):
-            return True
-        config.set_timing_cache(config.create_timing_cache(b""), False)
-        return False
+        if cache is None or not config.set_timing_cache(cache, False):
+            config.set_timing_cache(config.create_timing_cache(b""), False)
 
     def collect(self, config: Any) -> None:
         """Add what the build has measured to what is there, which other builds may have added to meanwhile."""

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, func, inspect, make_url, select, text
@@ -47,9 +48,8 @@ class Database:
 
     def __init__(self, url: str, *, enforce_foreign_keys: bool = True) -> None:
         parsed = _parse(url)
-        # A password may stand among the options, too.
-        self.location = parsed.set(query={}).render_as_string(hide_password=True)
         self.path = sqlite_path(url)
+        self.location = _location(parsed, self.path)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._engine = _sqlite(parsed, enforce_foreign_keys) if self.is_sqlite else _postgresql(parsed)
 
@@ -108,9 +108,17 @@ def _parse(url: str) -> URL:
             f"the catalog's URL begins with {scheme!r}, which isn't one that trtreg knows",
             hint="write sqlite:////absolute/path/catalog.db or postgresql+psycopg://user@host/database",
         ) from None
-    if driver == "sqlite" and sqlite_path(url) is None:
+    if driver != "sqlite":
+        return parsed.set(drivername=driver)
+    if (path := sqlite_path(url)) is None:
         raise UsageError(f"{url!r} names no file", hint="write sqlite:////absolute/path/catalog.db")
-    return parsed.set(drivername=driver)
+    # SQLAlchemy's releases differ in whether they decode the name: it is decided in one place.
+    return parsed.set(drivername=driver, database=str(path))
+
+
+def _location(url: URL, path: Path | None) -> str:
+    """For messages, without a password, which may stand among the options, too."""
+    return f"sqlite:///{path}" if path else url.set(query={}).render_as_string(hide_password=True)
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------

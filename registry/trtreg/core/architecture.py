@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_SM = re.compile(r"sm_([1-9]\d{1,2})\Z")
+_SM = re.compile(r"sm_([1-9][0-9]{1,2})\Z")
 
 
 def parse_architecture(text: str) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ class Request:
     keep_fp32: tuple[str, ...] = ()
     keep_io_types: bool = True
     calibration: str = ""
-    builder: BuilderSettings = BuilderSettings()
+    builder: BuilderSettings = field(default_factory=BuilderSettings)
 
     @property
     def wish(self) -> str:

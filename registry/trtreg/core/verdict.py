@@ -196,6 +196,8 @@ class GateReport:
                columns of an output that mixes units, only the worst are kept
     rewritten  deviations from ONNX Runtime's run of the rewritten model: what the backend's build added.
                Empty, with the reason in `rewritten_note`, where ONNX Runtime can't run the rewritten model
+    arithmetic deviations, from the original, of the rewritten model's twin that rounds after every node, over the
+               first cases. Judged as the plan is; empty where the plan's runtime rounds by itself
     mismatches outputs whose name, type or shape isn't the reference's, and runs that failed, in words
     versions   of what took part: onnxruntime, numpy, the runtime of the plan
     """
@@ -207,12 +209,27 @@ class GateReport:
     original: tuple[Deviation, ...]
     rewritten: tuple[Deviation, ...]
     rewritten_note: str = ""
+    arithmetic: tuple[Deviation, ...] = ()
     mismatches: tuple[str, ...] = ()
     versions: Mapping[str, str]
     seconds: float
 
+    def reasons_under(self, tolerance: Tolerance) -> tuple[str, ...]:
+        """Why the plan would have to be rejected under another tolerance."""
+        return judge(self.original, self.mismatches, tolerance, arithmetic=self.arithmetic)
 
-def judge(deviations: tuple[Deviation, ...], mismatches: tuple[str, ...], tolerance: Tolerance) -> tuple[str, ...]:
+
+IN_ARITHMETIC = "the 16-bit arithmetic itself"
+"""What reasons begin with that don't speak against the plan's run, but against what its runtime hides."""
+
+
+def judge(
+    deviations: tuple[Deviation, ...],
+    mismatches: tuple[str, ...],
+    tolerance: Tolerance,
+    *,
+    arithmetic: tuple[Deviation, ...] = (),
+) -> tuple[str, ...]:
     """Why the plan must be rejected, worst first; empty if it passes.
 
     Nothing compared is a reason, too: a gate that saw nothing has proved nothing.
@@ -220,9 +237,15 @@ def judge(deviations: tuple[Deviation, ...], mismatches: tuple[str, ...], tolera
     reasons = list(mismatches)
     if not any(d.values for d in deviations) and not mismatches:
         reasons.append("no output was compared")
-    for deviation in sorted(deviations, key=lambda d: -d.strain(tolerance)):
-        reasons += _faults(deviation, tolerance)
+    hidden = "this runtime computes it in fp32 and hides that"
+    reasons += _all_faults(deviations, tolerance)
+    reasons += [f"{IN_ARITHMETIC}: {fault} ({hidden})" for fault in _all_faults(arithmetic, tolerance)]
     return tuple(reasons)
+
+
+def _all_faults(deviations: tuple[Deviation, ...], tolerance: Tolerance) -> list[str]:
+    worst_first = sorted(deviations, key=lambda d: -d.strain(tolerance))
+    return [fault for deviation in worst_first for fault in _faults(deviation, tolerance)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from trtreg.core.recipe import Recipe, ShapeRange
 from trtreg.core.signature import Signature
-from trtreg.core.verdict import GateReport, SampleUse, Tolerance, Verdict, judge
+from trtreg.core.verdict import IN_ARITHMETIC, GateReport, SampleUse, Tolerance, Verdict, judge
 from trtreg.core.work import SampleFile
 from trtreg.errors import UnusableModel, UsageError
 from trtreg.gate.measure import Tally
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
 
 
+MOST_ROUNDED = 4
+"""Cases that the rounding twin runs: what a type can't hold shows in the first, and each takes as long as the others."""
+
+
 def run_gate(
     *,
     original: Path,
@@ -35,12 +39,14 @@ def run_gate(
     tolerance: Tolerance,
     samples: tuple[SampleFile, ...],
     progress: Progress,
+    rounded: Path | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> GateReport:
-    """Run every case of every sample, else synthetic inputs, through all three, and judge what came out.
+    """Run every case of every sample, else synthetic inputs, through all of them, and judge what came out.
 
     signature  of the original: what the samples are checked against
     rewritten  the model that the backend was given; the original itself where the recipe leaves it as it is
+    rounded    its twin that rounds after every node, where the plan's runtime computes 16 bits in fp32
     versions   of the plan's runtime, for the report
 
     What the engine does wrong, up to raising anything, is a reason to reject it. Raises UnusableModel where ONNX
@@ -48,7 +54,11 @@ def run_gate(
     """
     started = time.monotonic()
     trial = _Trial(
-        engine=engine, recipe=recipe, reference=Reference(original), rewritten=_Rewritten(original, rewritten)
+        engine=engine,
+        recipe=recipe,
+        reference=Reference(original),
+        rewritten=_Rewritten(original, rewritten),
+        rounded=_Rounded(rounded),
     )
     uses = [_run_sample(trial, sample, signature, progress) for sample in samples]
     if not samples:
@@ -60,7 +70,9 @@ def run_gate(
             hint="register a sample that has them, or widen --shape",
         )
     deviations = trial.against_original.deviations(tolerance)
-    reasons = judge(deviations, trial.against_original.mismatches, tolerance)
+    arithmetic = trial.rounded.tally.deviations(tolerance)
+    mismatches = trial.against_original.mismatches + trial.rounded.mismatches
+    reasons = judge(deviations, mismatches, tolerance, arithmetic=arithmetic)
     return GateReport(
         verdict=Verdict.REJECTED if reasons else Verdict.PASSED,
         reasons=reasons,
@@ -69,7 +81,8 @@ def run_gate(
         original=deviations,
         rewritten=trial.rewritten.tally.deviations(tolerance),
         rewritten_note=trial.rewritten.note,
-        mismatches=trial.against_original.mismatches,
+        arithmetic=arithmetic,
+        mismatches=mismatches,
         versions={**_versions(), **(versions or {})},
         seconds=round(time.monotonic() - started, 3),
     )
@@ -102,6 +115,33 @@ class _Rewritten:
         self.tally.add(expected, output, any_float=True)
 
 
+class _Rounded:
+    """ONNX Runtime's run of the rounding twin, if there is one. It can't be absent by its own failure: a recipe whose
+    arithmetic nobody has seen isn't proven."""
+
+    def __init__(self, rounded: Path | None) -> None:
+        self.tally = Tally()
+        self._left = MOST_ROUNDED
+        self._reference: Reference | None = None
+        try:
+            self._reference = Reference(rounded) if rounded else None
+        except UnusableModel as error:
+            self.tally.fail(error.message)
+
+    @property
+    def mismatches(self) -> tuple[str, ...]:
+        return tuple(f"{IN_ARITHMETIC}: {words}" for words in self.tally.mismatches)
+
+    def compare(self, expected: Mapping[str, Tensor], inputs: Mapping[str, Tensor], *, any_float: bool) -> None:
+        if self._reference is None or not self._left:
+            return
+        self._left -= 1
+        try:
+            self.tally.add(expected, self._reference.run(inputs), any_float=any_float)
+        except UnusableModel as error:
+            self.tally.fail(error.message)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Trial:
     """One plan on trial, and what is known so far."""
@@ -110,6 +150,7 @@ class _Trial:
     recipe: Recipe
     reference: Reference
     rewritten: _Rewritten
+    rounded: _Rounded
     against_original: Tally = field(default_factory=Tally)
 
     def run(self, inputs: Mapping[str, Tensor]) -> None:
@@ -120,8 +161,10 @@ class _Trial:
             words = " ".join(str(error).split()) or type(error).__name__
             self.against_original.fail(f"the engine fails: {words}")
             return
-        self.against_original.add(expected, output, any_float=not self.recipe.keep_io_types)
+        any_float = not self.recipe.keep_io_types
+        self.against_original.add(expected, output, any_float=any_float)
         self.rewritten.compare(inputs, output)
+        self.rounded.compare(expected, inputs, any_float=any_float)
 
     def _as_taken(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inputs in the types of the engine, where the recipe let it change them."""

@@ -56,11 +56,13 @@ def convert(model: ModelProto, half: Half, *, keep: Set[str], keep_io_types: boo
 
 def _hoist_constants(graph: GraphProto) -> None:
     """Turn Constant nodes that hold a tensor into initializers, so that one rule converts both."""
+    outputs = {o.name for o in graph.output}
     rest = []
     for node in graph.node:
         for body in subgraphs(node):
             _hoist_constants(body)
-        if node.op_type == "Constant" and not node.domain and node.attribute[0].name == "value":
+        is_tensor = node.op_type == "Constant" and not node.domain and [a.name for a in node.attribute] == ["value"]
+        if is_tensor and node.output[0] not in outputs:
             tensor = graph.initializer.add()
             tensor.CopyFrom(node.attribute[0].t)
             tensor.name = node.output[0]
@@ -169,6 +171,7 @@ class _Scope:
         for body in subgraphs(node):
             _Scope(self.work, body, self).convert(keep_borders=True)
         lowered = self._lowered_slots(node)
+        touches_floats = any(self.element(name) == _FULL for name in (*node.input, *node.output))
         half = self.work.half.element
         for slot, name in enumerate(node.input):
             if name and self.element(name) == _FULL:
@@ -181,11 +184,9 @@ class _Scope:
                 self.names[name, self.element(name)] = name
         if any(kind == "out" for kind, _ in lowered):
             self._set_result_type(node)
-        self.work.counts["nodes" if lowered else "kept"] += bool(lowered) or self._touches_floats(node)
+        self.work.counts["nodes"] += bool(lowered)
+        self.work.counts["kept"] += touches_floats and not lowered
         self.nodes += [node, *afterwards]
-
-    def _touches_floats(self, node: NodeProto) -> bool:
-        return any(self.element(n) == _FULL for n in (*node.input, *node.output) if n)
 
     def _produce(self, name: str, afterwards: list[NodeProto]) -> str:
         half = self.work.half.element
@@ -211,8 +212,7 @@ class _Scope:
     # --- which type --------------------------------------------------------------------------------------
 
     def _lowered_slots(self, node: NodeProto) -> set[Slot]:
-        """The input and output slots of `node` that go to 16 bits: those of every type variable that stands for
-        fp32 here and could stand for the half type."""
+        """The input and output slots of `node` that go to 16 bits."""
         if self._is_size_arithmetic(node):
             self.sizes.update(node.output)
             return set()
@@ -272,11 +272,8 @@ class _Scope:
     def make_constant(self, name: str, element: int) -> str:
         other = _FULL if element != _FULL else self.work.half.element
         visible = any(o.name == name for o in self.graph.output)
-        stored = (
-            self.work.fresh(name, element, self.depth)
-            if (name, other) in self.names or (visible and element != _FULL)
-            else name
-        )
+        taken = (name, other) in self.names or (visible and element != _FULL)
+        stored = self.work.fresh(name, element, self.depth) if taken else name
         tensor = _copy_tensor(self.constants[name]) if element == _FULL else self.work.narrow(self.constants[name])
         tensor.name = stored
         self.made.append(tensor)

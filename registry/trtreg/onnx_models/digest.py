@@ -14,7 +14,8 @@ What might surprise and does count: names of nodes (a recipe may name those that
 intermediate values (runtimes and the precision rewriting believe them), the IR version (a runtime may refuse one,
 and the cure is a model that differs in nothing else), an attribute that spells out its default (only its operator
 knows that it is one), and fields that this onnx package doesn't know. A tensor is its SHA-256 over the bytes that
-`raw_data` would hold, so NaNs count by their payload; floats in attributes count by their bits.
+`raw_data` would hold, so NaNs count by their payload. Floats in attributes count by their bits, except that Python
+turns a signalling NaN there into the quiet one.
 """
 
 from __future__ import annotations

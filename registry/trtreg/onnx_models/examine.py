@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -15,9 +14,9 @@ from trtreg.core.signature import Signature, TensorSpec
 from trtreg.errors import UnusableModel, UsageError
 from trtreg.onnx_models.arithmetic import arithmetic_of
 from trtreg.onnx_models.digest import hashing_threads, model_digest
-from trtreg.onnx_models.external_files import external_ranges, open_inside, path_inside
-from trtreg.onnx_models.reading import parse_model, read_content
-from trtreg.onnx_models.regular_files import sha256_of_range
+from trtreg.onnx_models.external_files import external_ranges, path_inside
+from trtreg.onnx_models.reading import naming, skim_model
+from trtreg.onnx_models.regular_files import open_regular, sha256_of_range
 from trtreg.onnx_models.tensors import element_count, element_type
 from trtreg.onnx_models.walking import parts
 from trtreg.onnx_models.wording import printable, shown
@@ -34,28 +33,25 @@ def examine(path: Path) -> ModelFacts:
 
 
 def open_examined(path: Path) -> tuple[ModelProto, ModelFacts]:
-    """The sound model in the file `path`, without its external data, and the facts of it.
+    """The sound model in the file `path`, its heavy weights left in their files, and the facts of it.
 
     All bytes are hashed twice, side by side: as files and as tensors. Raises NotFound, UsageError for a folder or
     an impossible file name, UnusableModel.
     """
     _require_plain_name(path)
-    with hashing_threads() as hashers:
-        content = read_content(path)
+    before = _stamp(path)
+    model = skim_model(path)
+    with naming(path), hashing_threads() as hashers:
+        names = {place.name for place in external_ranges(model)} - {path.name}
+        paths = {path.name: path} | {name: path_inside(path.parent, name) for name in sorted(names)}
+        stamps = {name: _stamp(file) for name, file in paths.items()} | {path.name: before}
         # The whole files first: each is one long job, while the tensors fill what time is left.
-        entry = hashers.submit(_stored_content, path.name, content)
-        model = parse_model(content, path)
-        del content
-        names = sorted({place.name for place in external_ranges(model)} - {path.name})
-        before = _stamps(path.parent, names)
-        weights = [hashers.submit(_stored_file, path.parent, name) for name in names]
+        files = [hashers.submit(_stored_file, name, file) for name, file in paths.items()]
         digest = model_digest(model, path.parent, hashers=hashers)
-        source = file_set([job.result() for job in (entry, *weights)], path.name)
-        if _stamps(path.parent, names) != before:
-            raise UnusableModel(
-                f"{path.name}: its weights files changed while they were read", hint="try again when they are written"
-            )
-    return model, _facts(model, digest, source)
+        source = file_set([job.result() for job in files], path.name)
+        if stamps != {name: _stamp(file) for name, file in paths.items()}:
+            raise UnusableModel("its files changed while they were read", hint="try again once they are written")
+        return model, _facts(model, digest, source)
 
 
 def signature_of(model: ModelProto) -> Signature:
@@ -120,16 +116,16 @@ def _require_plain_name(path: Path) -> None:
         raise UsageError(f"{shown(path.name)} can't be kept as a file name", hint="rename the file") from None
 
 
-def _stored_content(name: str, content: bytes) -> StoredFile:
-    return StoredFile(name, len(content), hashlib.sha256(content).hexdigest())
-
-
-def _stored_file(folder: Path, name: str) -> StoredFile:
-    with open_inside(folder, name) as file:
+def _stored_file(name: str, path: Path) -> StoredFile:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return StoredFile(name, size, sha256_of_range(file, 0, size))
 
 
-def _stamps(folder: Path, names: list[str]) -> list[tuple[int, int, int]]:
-    statuses = [path_inside(folder, name).stat() for name in names]
-    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses]
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever the file does; None where there is none, which opening it will say better."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -47,7 +47,7 @@ def external_range(tensor: TensorProto) -> ExternalRange:
     offset = _number(entries, "offset", 0)
     length = _number(entries, "length", needed)
     if length != needed:
-        raise UnusableModel(f"its external data has {length} bytes, its shape takes {needed}", hint=_ADVICE)
+        raise UnusableModel(f"its data has {length} bytes, its shape takes {needed}", hint=_ADVICE)
     return ExternalRange(_inner_name(entries.get("location", "")), offset, length)
 
 

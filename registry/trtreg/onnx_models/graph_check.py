@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from trtreg.errors import UnusableModel
 from trtreg.onnx_models.walking import parts
-from trtreg.onnx_models.wording import shown
+from trtreg.onnx_models.wording import printable, shown
 
 _ADVICE = "the graph is malformed: export the model again"
 
@@ -145,4 +145,5 @@ def _require_text(name: object) -> None:
 
 
 def _described(node: NodeProto) -> str:
-    return f"{node.op_type} {shown(node.name)}" if node.name else f"{node.op_type} → {shown(', '.join(node.output))}"
+    operator = printable(node.op_type, 60)
+    return f"{operator} {shown(node.name)}" if node.name else f"{operator} → {shown(', '.join(node.output))}"

@@ -24,7 +24,7 @@ def raise_opset(model: ModelProto, least: int) -> str:
         return ""
     try:
         _without_weights(model, lambda light: version_converter.convert_version(light, least))
-    except (RuntimeError, version_converter.ConvertError) as error:
+    except (RuntimeError, version_converter.ConvertError, shape_inference.InferenceError) as error:
         raise BuildFailed(
             f"the opset can't be raised from {found} to {least}: {str(error).splitlines()[0]}",
             hint=f"export the model again with opset {least} or later",

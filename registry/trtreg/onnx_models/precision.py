@@ -88,6 +88,11 @@ def _kept_reason(model: ModelProto, wanted: Precision) -> str:
         return "the model is already quantized: kept as it is"
     if present == wanted:
         return "" if present == "fp32" else f"the model is already {present}: kept as it is"
+    if present in ("fp16", "bf16") and wanted.is_calibrated:
+        raise BuildFailed(
+            f"the model is already {present}, and {wanted} is made from fp32",
+            hint="register the fp32 model that it was made from",
+        )
     if present in ("fp16", "bf16") or (quantized and wanted is Precision.FP32):
         lost = "quantized" if quantized else present
         return f"the model is already {lost}, and {wanted} can't bring back what that lost: kept as it is"

@@ -130,15 +130,22 @@ def _reader(calibration: Sequence[Case]) -> Any:
     return Cases()
 
 
+_WARNING, _FATAL = 2, 4
+
+
 @contextlib.contextmanager
 def _quiet(folder: Path) -> Iterator[None]:
     """Let the library print and log nothing and keep its temporary files in `folder`."""
+    import onnxruntime
+
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    onnxruntime.set_default_logger_severity(_FATAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
         logging.disable(disabled)
         tempfile.tempdir = before

@@ -9,7 +9,10 @@ are the runtime's business; onnx.checker, which refuses graphs that ONNX Runtime
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
@@ -19,6 +22,7 @@ from trtreg.onnx_models.external_files import external_range, external_ranges, r
 from trtreg.onnx_models.file_kinds import HEAD, FileKind, recognise
 from trtreg.onnx_models.graph_check import require_sound_graphs
 from trtreg.onnx_models.regular_files import open_regular
+from trtreg.onnx_models.skimming import Irregular, skim
 from trtreg.onnx_models.tensors import is_external, require_sound
 from trtreg.onnx_models.walking import parts
 from trtreg.onnx_models.wording import shown
@@ -45,34 +49,63 @@ def open_model(path: Path) -> ModelProto:
 
     Raises NotFound, UsageError for a folder, and UnusableModel with the name of the file.
     """
-    return parse_model(read_content(path), path)
+    with _open_candidate(path) as file:
+        content = file.read()
+    return _parse_named(content, path)
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of a file that may be an ONNX model, of at most `MOST_BYTES`. Raises as `open_model` does."""
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        kind = recognise(os.pread(file.fileno(), HEAD, 0))
-        if kind is not FileKind.UNMARKED:
-            raise UnusableModel(f"{path.name}: {kind}, not an ONNX model", hint=_HINTS.get(kind, _EXPORT_AGAIN))
-        if size > MOST_BYTES:
-            raise UnusableModel(
-                f"{path.name}: {size} bytes, while protobuf reads at most {MOST_BYTES}",
-                hint="save the model with its weights beside it (onnx.save_model, save_as_external_data)",
-            )
-        return file.read()
+def skim_model(path: Path) -> ModelProto:
+    """The same model as from `open_model`, but heavy weights stay in the file, as external data of it does."""
+    with _open_candidate(path) as file:
+        # A link's own folder isn't where its weights lie.
+        content = b"" if path.is_symlink() else _skimmed(file, path.name)
+        content = content or file.read()
+    return _parse_named(content, path)
 
 
-def parse_model(content: bytes, path: Path) -> ModelProto:
-    """The sound model that `content`, read from `path`, holds; external data lies beside `path`.
-
-    Raises UnusableModel.
-    """
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an UnusableModel that is raised inside begin with the name of the file."""
     try:
-        model = _parsed(content)
-        _require_sound(model, path.parent)
+        yield
     except UnusableModel as error:
         raise UnusableModel(f"{path.name}: {error.message}", hint=error.hint) from None
+
+
+def _open_candidate(path: Path) -> BinaryIO:
+    """The file at `path`, if it may be an ONNX model."""
+    file = open_regular(path)
+    try:
+        with naming(path):
+            _require_candidate(os.pread(file.fileno(), HEAD, 0), os.fstat(file.fileno()).st_size)
+    except UnusableModel:
+        file.close()
+        raise
+    return file
+
+
+def _require_candidate(head: bytes, size: int) -> None:
+    kind = recognise(head)
+    if kind is not FileKind.UNMARKED:
+        raise UnusableModel(f"{kind}, not an ONNX model", hint=_HINTS.get(kind, _EXPORT_AGAIN))
+    if size > MOST_BYTES:
+        raise UnusableModel(
+            f"{size} bytes, while protobuf reads at most {MOST_BYTES}",
+            hint="save the model with its weights beside it (onnx.save_model, save_as_external_data)",
+        )
+
+
+def _skimmed(file: BinaryIO, name: str) -> bytes:
+    try:
+        return skim(file, name)
+    except Irregular:
+        return b""
+
+
+def _parse_named(content: bytes, path: Path) -> ModelProto:
+    with naming(path):
+        model = _parsed(content)
+        _require_sound(model, path.parent)
     return model
 
 
@@ -97,7 +130,9 @@ def _require_sound(model: ModelProto, folder: Path) -> None:
     require_sound_graphs(model)
     for tensor in parts(model, TensorProto):
         try:
-            external_range(tensor) if is_external(tensor) else require_sound(tensor)
+            require_sound(tensor)
+            if is_external(tensor):
+                external_range(tensor)
         except UnusableModel as error:
             raise UnusableModel(f"tensor {shown(tensor.name)}: {error.message}", hint=error.hint) from None
     require_files(external_ranges(model), folder)

@@ -18,7 +18,7 @@ from onnx import TensorProto
 HEAVY = 1 << 16
 """Bytes from which on a weight stays in the file."""
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 13
 _SIZED, _PLAIN_LENGTHS = 2, {1: 8, 5: 4}
 _GRAPH_OF_MODEL, _INITIALIZER_OF_GRAPH, _RAW_DATA_OF_TENSOR = 7, 5, 9
 _DESCENT = (_GRAPH_OF_MODEL, _INITIALIZER_OF_GRAPH)

@@ -101,12 +101,19 @@ def is_external(tensor: TensorProto) -> bool:
 
 
 def require_sound(tensor: TensorProto) -> None:
-    """Raise UnusableModel unless an inline tensor holds just what its shape and type ask for, in one form only."""
+    """Raise UnusableModel unless the tensor holds just what its shape and type ask for, in one form only.
+
+    An external tensor must hold nothing itself.
+    """
     element = element_type(tensor.data_type)
     if tensor.HasField("segment"):
         raise UnusableModel("it is one segment of a larger tensor", hint="save the tensor whole")
     filled = {store: len(getattr(tensor, store)) for store in _STORES}
     used = [store for store, count in filled.items() if count]
+    if is_external(tensor):
+        if used:
+            raise UnusableModel(f"its elements lie in {used[0]} and in an external file", hint=_DAMAGED)
+        return
     allowed = {element.field} if element.dtype == "string" else {element.field, "raw_data"}
     if len(used) > 1 or not allowed.issuperset(used):
         raise UnusableModel(f"{element.dtype} elements can't lie in {' and '.join(used)}", hint=_DAMAGED)

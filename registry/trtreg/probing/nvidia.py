@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtreg.core.architecture import architecture_of, parse_architecture
 from trtreg.core.target import Target
-from trtreg.probing.finding import Available, Missing
+from trtreg.probing.finding import Available, Finding, Missing
+from trtreg.probing.machine import platform as this_platform
 from trtreg.probing.nvml import Gpu, Gpus, choose_gpu, read_gpus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from trtreg.interfaces import Notes
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"
@@ -21,7 +26,8 @@ TENSORRT_RTX = "tensorrt-rtx"
 _OLDEST = 75
 """Turing, the oldest architecture of the versions that we drive, times ten."""
 _RTX_ARCHITECTURES = (75, 80, 86, 89, 120, 121)
-_CUDA_MAJORS = ("13", "12")
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""What NVIDIA's driver puts there, on Linux and on Windows' Linux. Without it NVML need not be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,38 @@ class Package:
     cuda: str
 
 
+def probe_here(runtime: str, notes: Notes, *, device: str = "", bound_to_device: bool = True) -> Finding:  # noqa: ARG001
+    """This machine as a target of `runtime`, as `probe` finds it. Nothing is remembered: GPUs come and go."""
+    packages = installed_packages(runtime)
+    if packages and not any(path.exists() for path in _DRIVERS):
+        return Missing("no NVIDIA driver is running here", "build for another machine's GPU with --target sm_89")
+    return probe(
+        runtime,
+        packages=packages,
+        nvml=_nvml() if packages else None,
+        environment=os.environ,
+        platform=this_platform(),
+        device=device,
+        bound_to_device=bound_to_device,
+    )
+
+
 def installed_packages(runtime: str) -> list[Package]:
-    """The packages that provide `runtime`, by their metadata: one in a sound installation."""
-    found = [Package(f"{runtime}-cu{cuda}", v, cuda) for cuda in _CUDA_MAJORS if (v := _version(f"{runtime}-cu{cuda}"))]
-    if found:
-        return found
-    # Debian's packages, and wheels before 10.0, don't name CUDA.
-    version = _version(runtime)
-    return [Package(runtime, version, "")] if version else []
+    """The packages that provide `runtime`: one in a sound installation. Read off the names of the folders beside the
+    module, since `importlib.metadata` takes longer to import than all the rest of a hit."""
+    module = runtime.replace("-", "_")
+    spec = PathFinder.find_spec(module)
+    if spec is None or not spec.origin:
+        return []
+    named = re.compile(rf"{module}(?:_cu(\d+))?-(.+?)(?:\.post\d+)?\.dist-info")
+    folders = sorted(Path(spec.origin).parents[1].glob(f"{module}*.dist-info"))
+    found = [
+        Package(f"{runtime}-cu{match[1]}" if match[1] else runtime, match[2], match[1] or "")
+        for match in (named.fullmatch(folder.name) for folder in folders)
+        if match
+    ]
+    # The package that only asks for the one with CUDA in its name says nothing of its own.
+    return [package for package in found if package.cuda] or found
 
 
 def probe(
@@ -146,10 +176,8 @@ def _facts(package: Package, gpus: Gpus, gpu: Gpu) -> dict[str, str]:
     return facts
 
 
-def _version(package: str) -> str:
+def _nvml() -> Any:
     try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-    # A wheel that was packed again is the same TensorRT.
-    return re.sub(r"\.post\d+$", "", version)
+        return import_module("pynvml")
+    except ImportError:
+        return None

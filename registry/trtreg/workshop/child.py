@@ -52,11 +52,17 @@ def _die_with(parent: int) -> None:
 def _limit(seconds: float, memory: int) -> None:
     # RLIMIT_DATA counts private writable memory only: CUDA reserves far more address space than it ever uses,
     # and mapped weights are the page cache's.
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    _lower(resource.RLIMIT_DATA, memory)
     # The supervisor's clock is the real limit; this one holds if the supervisor can't run.
-    cpu = int(seconds * (os.cpu_count() or 1)) + 60
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_CPU, int(seconds * (os.cpu_count() or 1)) + 60)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(kind: int, limit: int) -> None:
+    # A limit that somebody has set on us may not be raised, and the kernel knows no number beyond its own.
+    _, ceiling = resource.getrlimit(kind)
+    limit = min(limit, sys.maxsize if ceiling == resource.RLIM_INFINITY else ceiling)
+    resource.setrlimit(kind, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trtreg.storage.reaching import reaching
+
 _PREFIX = "work-"
 
 
@@ -18,17 +20,29 @@ def work_folder(root: Path) -> Iterator[Path]:
     """A fresh folder under `root`, removed at the end; those of killed processes are removed at the start.
 
     A lock on the folder itself tells the living from the dead: it goes with the process, whatever ends it.
+    Raises Unreachable if there is no making one.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(root)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-    descriptor = os.open(folder, os.O_RDONLY)
+    with reaching(f"make a folder in {root}"):
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(root)
+        folder, descriptor = _locked_folder(root)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _locked_folder(root: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        # Until it is locked it looks abandoned, and another process may be removing it.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
 
 
 def _remove_abandoned(root: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import FileSet, StoredFile, file_set
+from trtreg.core.recipe import Precision
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.interfaces import Progress
@@ -107,6 +108,7 @@ class _Work:
             return run_gate(
                 original=self._order.model,
                 rewritten=rewritten.path,
+                rounded=self._rounded(rewritten),
                 engine=backend(self._order.backend).load(plan),
                 signature=self._order.signature,
                 recipe=self._order.recipe,
@@ -114,6 +116,16 @@ class _Work:
                 samples=self._order.samples,
                 progress=self._progress,
             )
+
+    def _rounded(self, rewritten: Rewritten) -> Path | None:
+        """The model's twin that rounds as its precision does, where this runtime wouldn't: ONNX Runtime on a CPU."""
+        order = self._order
+        on_cpu = order.backend == "onnxruntime" and not order.target.architecture.startswith("sm_")
+        if not on_cpu or order.recipe.precision not in (Precision.FP16, Precision.BF16):
+            return None
+        from trtreg.onnx_models.rounding import write_rounded
+
+        return write_rounded(rewritten.path, order.folder)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -22,6 +22,10 @@ from trtreg.interfaces import Progress
 from trtreg.workshop import wire
 
 _LAST_LINES = 5
+_LONGEST_WAIT = 3600.0
+"""Seconds. A selector can't wait for more than some weeks at once."""
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Memory allocation", "annot allocate memory", "failed to map", "cannot map")
+"""What the C++ library, Python, OpenBLAS, the C library and the dynamic loader say, each in its own words."""
 
 
 class ChildWorkshop:
@@ -99,10 +103,13 @@ class _Child:
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
             while True:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                left = deadline - time.monotonic()
+                if left <= 0:
                     self._timed_out = True
                     self._process.kill()
                     return None
+                if not selector.select(min(left, _LONGEST_WAIT)):
+                    continue
                 chunk = os.read(self._pipe.fileno(), 1 << 16)
                 if not chunk:
                     return outcome
@@ -124,7 +131,7 @@ class _Child:
                 hint="raise TRTREG_TIME_LIMIT if it is honest work",
             )
         said = self._last_words()
-        if "bad_alloc" in said or "MemoryError" in said:
+        if any(words in said for words in _OUT_OF_MEMORY):
             return self._error(
                 f"{what} needed more than the {self._limits.memory / 2**30:.3g} GiB of memory that it may take",
                 hint="raise TRTREG_MEMORY_LIMIT, or use a machine with more memory",
