@@ -86,7 +86,7 @@ def run() -> None:
 
 def _occupy_standard_streams() -> None:
     """Whoever closed one of them must not find a file of ours under its number; paths go out as the bytes they are."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -109,9 +109,8 @@ def _exit_code() -> int:
         if error.hint:
             click.echo(f"{click.style('hint:', fg='cyan')} {_on_one_line(error.hint)}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does. Python would complain once more while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # Click's way to say that the reader of our output has gone, as `head` does. That is no failure.
         return 0
     except OSError as error:
         if error.filename is not None:

@@ -47,6 +47,12 @@ class Miss(NotFound):
     kind = "miss"
 
 
+class Unproven(NotFound):
+    """The engine is built, but no machine that can run it has put it through the gate yet."""
+
+    kind = "unproven"
+
+
 class BuildFailed(TrtregError):
     """The precision rewrite or the backend's build failed, ran out of time or of memory."""
 
@@ -85,7 +91,7 @@ class UnusableModel(TrtregError):
 EXIT_CODES: dict[int, str] = {
     0: "done",
     2: "usage: the command line or the settings contradict themselves",
-    3: "no such model or engine, or a miss with --no-build or --offline",
+    3: "no such model or engine, one that isn't proven yet, or a miss with --no-build or --offline",
     4: "the build failed",
     5: "rejected by the gate",
     6: "the catalog or the store is out of reach",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtreg.core.manifest import Manifest, Provenance
-from trtreg.core.request import Posed
+from trtreg.core.request import Chosen, Posed
 from trtreg.core.verdict import GateReport, Verdict, tolerance_for
 from trtreg.core.work import Built, SampleFile, WorkOrder
 from trtreg.errors import Rejected
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A plan that passed the gate; `folder` holds its files."""
+    """A plan that passed the gate, or that nobody here could run; `folder` holds its files."""
 
     manifest: Manifest
     folder: Path
@@ -72,33 +72,33 @@ class Maker:
         self._store, self._workshop, self._publisher = store, workshop, publisher
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
 
-    def make(self, version: ModelVersion, backend: str, posed: Posed, folder: Path, watch: Stopwatch) -> Made:
+    def make(self, version: ModelVersion, chosen: Chosen, posed: Posed, folder: Path, watch: Stopwatch) -> Made:
         """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
         with watch("materialise"):
-            order = self._order(version, backend, posed, folder)
+            order = self._order(version, chosen, posed, folder)
         with watch("workshop"):
             built = self._workshop.build(order, self._progress)
         watch.split("workshop", built.seconds)
         manifest = self._manifest(version, posed, built)
         self._progress.stage("publish", f"{built.plan.size / 1e6:.1f} MB")
-        if built.gate is None or built.gate.verdict is not Verdict.PASSED:
+        if built.gate is not None and built.gate.verdict is not Verdict.PASSED:
             with watch("publish"):
                 self._publisher.reject(manifest, built.folder, self._progress)
             raise _rejection(manifest, version)
         return Made(manifest=manifest, folder=built.folder)
 
-    def judge_again(self, record: EngineRecord, version: ModelVersion, backend: str, folder: Path) -> Judged:
+    def judge_again(self, record: EngineRecord, version: ModelVersion, chosen: Chosen, folder: Path) -> Judged:
         """Run the gate over an engine's plan as the store has it."""
         manifest = record.manifest
         calibration = next((s for s in version.samples if s.file.sha256 == manifest.recipe.calibration), None)
-        order = self._order(version, backend, Posed(manifest.question, calibration), folder)
+        order = self._order(version, chosen, Posed(manifest.question, calibration), folder)
         plan = folder / "plan"
         for file in manifest.plan.files:
             self._store.fetch_blob(file, plan / file.name, self._progress)
         report = self._workshop.gate(order, plan / manifest.plan.entry, self._progress)
         return Judged(manifest=replace(manifest, gate=report), report=report, folder=plan)
 
-    def _order(self, version: ModelVersion, backend: str, posed: Posed, folder: Path) -> WorkOrder:
+    def _order(self, version: ModelVersion, chosen: Chosen, posed: Posed, folder: Path) -> WorkOrder:
         """The order for one build, its files brought from the store into `folder`."""
         source = version.facts.source
         for file in source.files:
@@ -113,13 +113,15 @@ class Maker:
             model=folder / "model" / source.entry,
             model_digest=posed.question.model_digest,
             signature=version.facts.signature,
-            backend=backend,
+            backend=chosen.backend,
             recipe=recipe,
             target=posed.question.target,
             folder=folder,
             tolerance=tolerance_for(recipe.precision, version.tolerance),
             samples=tuple(samples),
             calibration=next((s for s in samples if s.sha256 == recipe.calibration), None),
+            prove=chosen.provable,
+            gpu=chosen.gpu,
         )
 
     def _manifest(self, version: ModelVersion, posed: Posed, built: Built) -> Manifest:
@@ -144,9 +146,9 @@ class Maker:
 
 
 def _rejection(manifest: Manifest, version: ModelVersion) -> Rejected:
-    reasons = manifest.gate.reasons if manifest.gate else ("it was never judged",)
+    reasons = manifest.gate.reasons if manifest.gate else ()
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     return Rejected(
-        f"the gate rejects {version} ({manifest.recipe.precision}): {reasons[0]}{more}",
+        f"the gate rejects {version} ({manifest.recipe.precision}): {' '.join(reasons[:1])}{more}",
         hint=f"trtreg show {manifest.key[:12]} has the report; --keep-fp32 OP|NODE keeps parts in fp32",
     )

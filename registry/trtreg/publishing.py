@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
-from trtreg.core.layout import blessed_name, manifest_name, rejected_name
+from trtreg.core.layout import UNPROVEN, blessed_name, manifest_name, rejected_name, unproven_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
 from trtreg.core.records import MalformedRecord
@@ -36,15 +36,23 @@ class Publisher:
         plan_digest = pointer.decode(errors="replace").strip()
         if not is_digest(plan_digest):
             raise _untrusted(f"{blessed_name(key)} holds no plan digest: {plan_digest[:80]!r}")
-        name = manifest_name(key, plan_digest)
+        return self._read(manifest_name(key, plan_digest), key)
+
+    def find_unproven(self, key: Key) -> Manifest | None:
+        """A plan for `key` that waits in quarantine. Raises Untrusted."""
+        waiting = next(iter(self._store.record_names(f"{UNPROVEN}{key}/")), None)
+        return self._read(waiting, key) if waiting else None
+
+    def _read(self, name: str, key: Key) -> Manifest:
+        """The manifest under `name`, which says itself that it belongs there."""
         text = self._store.read_record(name)
         if text is None:
-            raise _untrusted(f"{blessed_name(key)} points to {name}, which isn't there")
+            raise _untrusted(f"{name} isn't there, but something points to it")
         try:
             manifest = read_manifest(text)
         except MalformedRecord as error:
             raise _untrusted(f"{name}: {error}") from None
-        if manifest.key != key or manifest.plan_digest != plan_digest:
+        if manifest.key != key or not name.endswith(f"/{manifest.plan_digest}.json"):
             raise _untrusted(f"{name} is the manifest of key {manifest.key} and plan {manifest.plan_digest}")
         return manifest
 
@@ -62,6 +70,7 @@ class Publisher:
         else:
             self._store.insert_record(blessed_name(key), digest.encode())
         self._store.delete_record(rejected_name(key, digest))
+        self._store.delete_record(unproven_name(key, digest))
         served = self.find(key) or manifest
         self.list_published(served)
         if served.plan_digest != digest:
@@ -72,6 +81,13 @@ class Publisher:
         """Make the catalog agree with the store: after a crash between the two, and when the catalog is new."""
         self._catalog.record_engine(manifest, EngineState.PUBLISHED, bless=True)
 
+    def quarantine(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
+        """Keep a plan that nobody could run yet where only those who ask for unproven engines find it."""
+        self._put_files(manifest, folder, progress)
+        name = unproven_name(manifest.key, manifest.plan_digest)
+        self._store.insert_record(name, write_manifest(manifest).encode())
+        self._catalog.record_engine(manifest, EngineState.UNPROVEN, bless=False)
+
     def reject(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
         """Keep the plan and its report, out of reach of `get`."""
         self._put_files(manifest, folder, progress)
@@ -81,6 +97,7 @@ class Publisher:
         if pointer is not None and pointer.decode(errors="replace").strip() == digest:
             self._store.delete_record(blessed_name(key))
         self._store.delete_record(manifest_name(key, digest))
+        self._store.delete_record(unproven_name(key, digest))
         self._catalog.record_engine(manifest, EngineState.REJECTED, bless=False)
 
     def _put_files(self, manifest: Manifest, folder: Path, progress: Progress) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
-from trtreg.errors import Miss, Rejected, UsageError
+from trtreg.errors import Miss, Rejected, Unproven, UsageError
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
     from trtreg.core.verdict import GateReport
+    from trtreg.errors import TrtregError
     from trtreg.interfaces import PlanCache, Progress, Session, Store
     from trtreg.making import Maker
     from trtreg.models import Models
+    from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Explanation, Reviewer
 
@@ -64,8 +66,9 @@ class Engine:
 class Registry:
     """Engines by model name. `trtreg.open_registry()` makes one from the settings.
 
+    unproven     where plans from quarantine are kept on this machine, apart from those that are served
     work_folder  a context of an empty folder for one build, on the cache's file system
-    choose       which backend this machine takes for a name or for `auto`
+    choose       which backend this machine takes for a request
     opener       loads a plan, by backend and path
     """
 
@@ -75,17 +78,20 @@ class Registry:
         models: Models,
         store: Store,
         cache: PlanCache,
+        unproven: PlanCache,
         publisher: Callable[[], Publisher],
         maker: Callable[[], Maker],
         reviewer: Callable[[], Reviewer],
+        prover: Callable[[], Prover],
         work_folder: Callable[[], AbstractContextManager[Path]],
-        choose: Callable[[str], Chosen],
+        choose: Callable[[Request], Chosen],
         opener: Callable[[str, Path], Session],
         progress: Progress,
     ) -> None:
         self.models, self.progress = models, progress
-        self._store, self._cache = store, cache
+        self._store, self._cache, self._unproven = store, cache, unproven
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
+        self._prover = prover
         self._work_folder, self._choose, self._opener = work_folder, choose, opener
 
     # --- get and build -------------------------------------------------------------------------------------
@@ -100,9 +106,12 @@ class Registry:
         keep_fp32: Iterable[str] = (),
         keep_io_types: bool = True,
         calibration: str = "",
+        target: str = "",
+        device: str = "",
         build: bool = True,
         offline: bool = False,
         rebuild: bool = False,
+        allow_unproven: bool = False,
     ) -> Engine:
         """The engine of a model by name, in the command line's words: `get("yolov5s@prod", precision="fp16")`.
 
@@ -117,17 +126,28 @@ class Registry:
                 keep_fp32=tuple(keep_fp32),
                 keep_io_types=keep_io_types,
                 calibration=calibration,
+                target=target,
+                device=device,
             )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return self.ask(request, build=build, offline=offline, rebuild=rebuild)
+        return self.ask(request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven)
 
-    def ask(self, request: Request, *, build: bool = True, offline: bool = False, rebuild: bool = False) -> Engine:
+    def ask(
+        self,
+        request: Request,
+        *,
+        build: bool = True,
+        offline: bool = False,
+        rebuild: bool = False,
+        allow_unproven: bool = False,
+    ) -> Engine:
         """The engine that answers `request`: from the cache, from the store, or built, judged and published.
 
-        build    whether a miss may be built; if not, it raises Miss
-        offline  answer from this machine's cache alone
-        rebuild  build even if there is an engine, and serve the new one if it passes the gate
+        build           whether a miss may be built; if not, it raises Miss
+        offline         answer from this machine's cache alone
+        rebuild         build even if there is an engine, and serve the new one if it passes the gate
+        allow_unproven  serve a plan that no machine has run yet, if there is no proven one
         """
         if rebuild and (offline or not build):
             raise UsageError("--rebuild contradicts --offline and --no-build")
@@ -147,31 +167,38 @@ class Registry:
             watch.lap("wait")
             if not rebuild and (found := self._bring(asked, watch)):
                 return found
+            if not rebuild and (waiting := self._publisher().find_unproven(asked.key)):
+                return self._serve_unproven(asked, waiting, self._fetch_blob, "store", watch, allowed=allow_unproven)
             if not build:
                 raise Miss(
                     f"no engine of {asked}",
                     hint=f"trtreg explain {request.model} --{request.precision} says why; "
                     "without --no-build it is built",
                 )
-            return self._build_and_admit(asked, watch, rebuild=rebuild)
+            return self._build_and_admit(asked, watch, rebuild=rebuild, allow_unproven=allow_unproven)
 
     def build(self, request: Request, *, rebuild: bool = False) -> Manifest:
         """The same without fetching: the manifest of the engine that is then in the store."""
         watch = Stopwatch()
         asked = self._pose(request, watch)
         with self._sole_maker(asked.key):
-            if not rebuild and (published := self._publisher().find(asked.key)):
-                return published
+            publisher = self._publisher()
+            there = None if rebuild else publisher.find(asked.key) or publisher.find_unproven(asked.key)
+            if there:
+                return there
             self._refuse_if_rejected_before(asked, rebuild=rebuild)
             with self._work_folder() as folder:
-                made = self._maker().make(asked.version, asked.chosen.backend, asked.posed, folder, watch)
-                return self._publisher().publish(made.manifest, made.folder, self.progress, replace=rebuild)
+                made = self._maker().make(asked.version, asked.chosen, asked.posed, folder, watch)
+                if made.manifest.gate is None:
+                    publisher.quarantine(made.manifest, made.folder, self.progress)
+                    return made.manifest
+                return publisher.publish(made.manifest, made.folder, self.progress, replace=rebuild)
 
     def _pose(self, request: Request, watch: Stopwatch) -> Asked:
         with watch("resolve"):
             version = self.models.find(request.model)
         with watch("probe"):
-            chosen = self._choose(request.backend)
+            chosen = self._choose(request)
         return Asked(request, version, chosen, pose(request, version, chosen.target))
 
     def _sole_maker(self, key: Key) -> AbstractContextManager[None]:
@@ -198,11 +225,16 @@ class Registry:
     def _fetch_blob(self, file: StoredFile, destination: Path) -> None:
         self._store.fetch_blob(file, destination, self.progress)
 
-    def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool) -> Engine:
+    def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool, allow_unproven: bool) -> Engine:
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
-        self.progress.say(f"building {asked}")
+        self.progress.say(f"building {asked} ({asked.chosen.why})")
         with self._work_folder() as folder:
-            made = self._maker().make(asked.version, asked.chosen.backend, asked.posed, folder, watch)
+            made = self._maker().make(asked.version, asked.chosen, asked.posed, folder, watch)
+            if made.manifest.gate is None:
+                self._publisher().quarantine(made.manifest, made.folder, self.progress)
+                return self._serve_unproven(
+                    asked, made.manifest, made.hand_over, "built", watch, allowed=allow_unproven
+                )
             with watch("publish"):
                 served = self._publisher().publish(made.manifest, made.folder, self.progress, replace=rebuild)
             with watch("admit"):
@@ -211,6 +243,31 @@ class Registry:
                 ours = served.plan_digest == made.manifest.plan_digest
                 engine = self._cache.admit(served, made.hand_over if ours else self._fetch_blob)
         return self._engine(served.key, engine, "built", watch)
+
+    def _serve_unproven(
+        self,
+        asked: Asked,
+        manifest: Manifest,
+        fetch: Callable[[StoredFile, Path], None],
+        source: str,
+        watch: Stopwatch,
+        *,
+        allowed: bool,
+    ) -> Engine:
+        """A plan from quarantine, for those who take the risk. It never enters the cache that others are served from."""
+        target = manifest.target
+        needed = (
+            f"a machine with {target.architecture.replace(',', ' or ')} and {target.runtime} {target.runtime_version}"
+        )
+        if not allowed:
+            raise Unproven(
+                f"{asked} is built, but not proven: it waits for {needed} that runs: trtreg gate {asked.key[:12]}",
+                hint="--allow-unproven serves it all the same",
+            )
+        self.progress.say(f"warning: this engine is not proven: it has never run, and waits for {needed}")
+        with watch("admit"):
+            engine = self._unproven.admit(manifest, fetch)
+        return self._engine(asked.key, engine, source, watch)
 
     def _refuse_if_rejected_before(self, asked: Asked, *, rebuild: bool) -> None:
         """A rejected plan is not built again for nothing: the same recipe would fail on the same numbers."""
@@ -247,4 +304,10 @@ class Registry:
 
     def judge_again(self, key_prefix: str) -> tuple[EngineRecord, GateReport]:
         """Run the gate again over an engine, on this machine, and let its state follow the verdict."""
-        return self._reviewer().judge_again(key_prefix)
+        record = self.engine(key_prefix)
+        report = self._prover().judge(record)
+        return self.engine(record.manifest.key), report
+
+    def judge_waiting(self) -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
+        """Run the gate over every engine in quarantine that this machine can run; publish those that pass."""
+        return self._prover().judge_waiting()

@@ -1,4 +1,4 @@
-"""Looking at engines: why a request hits or misses, what there is, and whether it still passes the gate."""
+"""Looking at engines: why a request hits or misses, and what there is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
-from trtreg.core.verdict import GateReport, Verdict, tolerance_for
-from trtreg.errors import Miss, NotFound, UsageError
+from trtreg.core.verdict import GateReport, tolerance_for
+from trtreg.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
     from trtreg.core.engine import EngineRecord
-    from trtreg.core.request import Asked, Chosen
-    from trtreg.interfaces import Catalog, PlanCache, Progress
-    from trtreg.making import Maker
+    from trtreg.core.request import Asked
+    from trtreg.interfaces import Catalog, PlanCache
     from trtreg.models import Models
     from trtreg.publishing import Publisher
 
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
 class Explanation:
     """Why a request hits or misses.
 
-    answer            `cache`, `store`, `rejected` or `miss`
+    answer            `cache`, `store`, `unproven`, `rejected` or `miss`
     rejection         the report that speaks against the engine, if it was rejected
     nearest           engines of other questions, with the fields that differ
     expected_seconds  what a build would take by history, None without any
@@ -41,22 +36,10 @@ class Explanation:
 
 
 class Reviewer:
-    """Reads the catalog and the store; writes only what a new verdict of the gate demands."""
+    """Reads the catalog and the store, and changes nothing."""
 
-    def __init__(
-        self,
-        *,
-        models: Models,
-        catalog: Catalog,
-        publisher: Publisher,
-        maker: Maker,
-        cache: PlanCache,
-        work_folder: Callable[[], AbstractContextManager[Path]],
-        choose: Callable[[str], Chosen],
-        progress: Progress,
-    ) -> None:
-        self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
-        self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
+    def __init__(self, *, models: Models, catalog: Catalog, publisher: Publisher, cache: PlanCache) -> None:
+        self._models, self._catalog, self._publisher, self._cache = models, catalog, publisher, cache
 
     def explain(self, asked: Asked) -> Explanation:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
@@ -65,6 +48,8 @@ class Reviewer:
             answer = "cache"
         elif self._publisher.find(asked.key):
             answer = "store"
+        elif self._publisher.find_unproven(asked.key):
+            answer = "unproven"
         else:
             rejection = self.rejection(asked)
             answer = "rejected" if rejection else "miss"
@@ -108,33 +93,3 @@ class Reviewer:
             among = ", ".join(key[:16] for key in keys[:3])
             raise UsageError(f"{key_prefix} begins {len(keys)} keys", hint=f"among them {among}")
         return next((r for r in records if r.blessed), records[0])
-
-    def judge_again(self, key_prefix: str) -> tuple[EngineRecord, GateReport]:
-        """Run the gate again over an engine, on this machine, and let its state follow the verdict.
-
-        A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
-        samples, is published.
-        """
-        record = self.engine(key_prefix)
-        manifest = record.manifest
-        version = self._models.with_digest(manifest.model_digest)
-        if version is None:
-            raise NotFound(
-                f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
-                hint="add the model again, then run the gate",
-            )
-        chosen = self._choose(manifest.target.runtime)
-        if chosen.target != manifest.target:
-            raise Miss(f"this plan is for {manifest.target}", hint=f"this machine is {chosen.target}")
-        with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
-            judged = self._maker.judge_again(record, version, chosen.backend, folder)
-            passed = judged.report.verdict is Verdict.PASSED
-            if passed and record.state is EngineState.REJECTED:
-                self._publisher.publish(judged.manifest, judged.folder, self._progress)
-            elif not passed and record.state is EngineState.PUBLISHED:
-                self._publisher.reject(judged.manifest, judged.folder, self._progress)
-                self._cache.forget(manifest.key)
-        return self.engine(manifest.key), judged.report
-
-    def _tell_waiting(self, holder: str) -> None:
-        self._progress.say(f"another process is making this engine ({holder}); waiting for it")

@@ -23,19 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from trtreg.core.request import Chosen, Request
     from trtreg.diagnosis import Diagnosis
     from trtreg.interfaces import Catalog, Progress, Session, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
+    from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Reviewer
+
+_ABANDONED = 86400.0
+"""Seconds without a byte written after which a draft in the store has no writer any more, wherever it was."""
 
 
 def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     """The settings in force for this process: flags, environment, `trtreg.toml`, defaults."""
-    return load_settings(
-        environment=os.environ, folder=_here(), flags=flags or {}, physical_memory=_physical_memory()
-    )
+    return load_settings(environment=os.environ, folder=_here(), flags=flags or {}, physical_memory=_physical_memory())
 
 
 def open_registry(*, settings: Settings, progress: Progress = SILENT) -> Registry:
@@ -45,11 +48,13 @@ def open_registry(*, settings: Settings, progress: Progress = SILENT) -> Registr
         models=parts.models,
         store=parts.store,
         cache=parts.cache,
+        unproven=Cache(settings.cache / "unproven"),
         publisher=lambda: parts.publisher,
         maker=lambda: parts.maker,
         reviewer=lambda: parts.reviewer,
+        prover=lambda: parts.prover,
         work_folder=parts.work_folder,
-        choose=parts.choose,
+        choose=parts.choose_for,
         opener=_open_session,
         progress=progress,
     )
@@ -92,6 +97,15 @@ class _Parts:
         self.cache = Cache(settings.cache)
         self._notes = Notes(settings.cache)
         self.choose = partial(choose, notes=self._notes)
+
+    def choose_for(self, request: Request) -> Chosen:
+        """The backend that this machine takes for `request`."""
+        return self.choose(
+            request.backend,
+            architecture=request.target,
+            device=request.device,
+            bound_to_device=not request.builder.hardware_compatibility.widens,
+        )
 
     @cached_property
     def models(self) -> Models:
@@ -145,7 +159,13 @@ class _Parts:
     def reviewer(self) -> Reviewer:
         from trtreg.review import Reviewer
 
-        return Reviewer(
+        return Reviewer(models=self.models, catalog=self.catalog, publisher=self.publisher, cache=self.cache)
+
+    @cached_property
+    def prover(self) -> Prover:
+        from trtreg.proving import Prover
+
+        return Prover(
             models=self.models,
             catalog=self.catalog,
             publisher=self.publisher,
@@ -159,6 +179,9 @@ class _Parts:
     def work_folder(self) -> AbstractContextManager[Path]:
         from trtreg.workshop.folder import work_folder
 
+        # Builds are long and rare: the time to clear away what killed processes left.
+        self.store.sweep(_ABANDONED)
+        self.cache.prune()
         return work_folder(self._settings.cache / "work")
 
 

@@ -23,6 +23,11 @@ class HardwareCompatibility(StrEnum):
     SAME_COMPUTE_CAPABILITY = "same-compute-capability"
     AMPERE_PLUS = "ampere+"
 
+    @property
+    def widens(self) -> bool:
+        """Whether the plan isn't bound to the type of GPU that it was built on."""
+        return self is not HardwareCompatibility.NONE
+
 
 class Weights(StrEnum):
     """Whether a plan carries its weights for good, with the option to replace them, or not at all."""

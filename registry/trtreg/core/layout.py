@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BLOBS = "blobs/"
 MANIFESTS = "manifests/"
 REJECTED = "rejected/"
+UNPROVEN = "unproven/"
 
 
 def blob_name(sha256: str) -> str:
@@ -28,6 +29,11 @@ def manifest_name(key: Key, plan_digest: str) -> str:
 def blessed_name(key: Key) -> str:
     """Which of a key's plans `get` serves: a pointer, the only record that is ever replaced."""
     return f"{MANIFESTS}{key}/blessed"
+
+
+def unproven_name(key: Key, plan_digest: str) -> str:
+    """The manifest of a plan in quarantine: built, and waiting for a machine that can run it."""
+    return f"{UNPROVEN}{key}/{plan_digest}.json"
 
 
 def rejected_name(key: Key, plan_digest: str) -> str:

@@ -24,6 +24,8 @@ class Request:
     backend      `auto` lets the machine decide
     calibration  the name of a registered sample; int8 takes the only one there is if none is named
     builder      what NVIDIA's builders are told beyond that
+    target       GPU architectures to build for, `sm_89` or `sm_86,sm_89`; empty for this machine
+    device       which of this machine's GPUs, by index or UUID; empty for the first
     """
 
     model: ModelName
@@ -34,12 +36,15 @@ class Request:
     keep_io_types: bool = True
     calibration: str = ""
     builder: BuilderSettings = field(default_factory=BuilderSettings)
+    target: str = ""
+    device: str = ""
 
     @property
     def wish(self) -> str:
         """What it asks of the model in a few words, for messages: `fp16, images=1x3x640x640`."""
         words = [str(self.precision), *map(str, self.shapes)]
         words += [f"{', '.join(self.keep_fp32)} kept in fp32"] if self.keep_fp32 else []
+        words += [str(self.builder)] if self.builder.chosen else []
         return ", ".join(words)
 
 
@@ -52,7 +57,11 @@ class Posed:
 
 
 class Chosen(Protocol):
-    """The backend that a machine takes for a request, its target, and why, in words."""
+    """The backend that a machine takes for a request, its target, and why, in words.
+
+    provable  whether this machine can run plans of that target
+    gpu       UUID of the GPU that it would use; empty for none
+    """
 
     @property
     def backend(self) -> str: ...
@@ -60,6 +69,10 @@ class Chosen(Protocol):
     def target(self) -> Target: ...
     @property
     def why(self) -> str: ...
+    @property
+    def provable(self) -> bool: ...
+    @property
+    def gpu(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,10 @@ def pose(request: Request, version: ModelVersion, target: Target) -> Posed:
     except ValueError as error:
         inputs = ", ".join(map(str, version.facts.signature.inputs))
         raise UsageError(f"{version}: {error}", hint=f"its inputs are {inputs}") from None
+    if target.runtime == "onnxruntime" and request.builder.chosen:
+        raise UsageError(
+            f"{request.builder} means nothing to onnxruntime", hint="these are settings of TensorRT's builder"
+        )
     calibration = _calibration(request, version)
     if request.precision is Precision.FP32 and request.keep_fp32:
         raise UsageError("--keep-fp32 means nothing to fp32", hint="leave it out, or ask for another precision")

@@ -33,3 +33,16 @@ class Target:
         words += [self.device] if self.device else []
         words += [f"layout {self.layout}"] if self.layout else []
         return ", ".join(words)
+
+
+def runs_on(machine: Target, plan: Target) -> bool:
+    """Whether a machine that was probed as `machine` can run plans made for `plan`.
+
+    A plan may have been made for several architectures, and needn't be bound to a type of device.
+    """
+    exact = ("runtime", "runtime_version", "platform", "cuda", "layout")
+    return (
+        all(getattr(machine, name) == getattr(plan, name) for name in exact)
+        and plan.device in ("", machine.device)
+        and machine.architecture in plan.architecture.split(",")
+    )

@@ -32,6 +32,7 @@ class WorkOrder:
     samples      what the gate runs on; synthetic inputs where there are none
     calibration  what int8 ranges are measured on
     prove        whether this machine can run the plan; if not, the gate is left to one that can
+    gpu          UUID of the GPU to use; empty for whichever the runtime takes
     """
 
     model: Path
@@ -45,6 +46,7 @@ class WorkOrder:
     samples: tuple[SampleFile, ...] = ()
     calibration: SampleFile | None = None
     prove: bool = True
+    gpu: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

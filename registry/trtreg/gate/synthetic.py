@@ -149,6 +149,9 @@ def _bounds(signature: Signature, shapes: Shapes, attempt: Callable[[Case], obje
 
 
 def _bounds_of(spec: TensorSpec) -> tuple[int, ...]:
+    if "mask" in spec.name.lower():
+        # It becomes (1 - mask) * -1e4 or so: with other integers, infinity in 16 bits, and nobody's fault.
+        return _BOUNDS[_BOUNDS.index(2) :]
     # A few integers are mostly a size or a count: large ones would ask for gigabytes.
     most = _MOST_OF_FEW if len(spec.dimensions) <= 1 else int(np.iinfo(_numpy_type(spec)).max) + 1
     return tuple(b for b in _BOUNDS if b <= most)

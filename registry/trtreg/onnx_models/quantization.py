@@ -141,11 +141,11 @@ def _quiet(folder: Path) -> Iterator[None]:
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    onnxruntime.set_default_logger_severity(_FATAL)
+    onnxruntime.set_default_logger_severity(_FATAL)  # type: ignore[attr-defined]
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        onnxruntime.set_default_logger_severity(_WARNING)
+        onnxruntime.set_default_logger_severity(_WARNING)  # type: ignore[attr-defined]
         logging.disable(disabled)
         tempfile.tempdir = before

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper, helper, inliner
+from onnx import GraphProto, NodeProto, TensorProto, external_data_helper, helper, inliner
 
 from trtreg.onnx_models.graph_check import sort_nodes
 from trtreg.onnx_models.graphs import subgraphs, value_names

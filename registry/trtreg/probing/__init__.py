@@ -28,9 +28,13 @@ class Chosen:
     backend: str
     target: Target
     why: str
+    provable: bool = True
+    gpu: str = ""
 
 
-def choose(backend: str, *, notes: Notes) -> Chosen:
+def choose(
+    backend: str, *, notes: Notes, architecture: str = "", device: str = "", bound_to_device: bool = True
+) -> Chosen:
     """The backend of that name, or, for `auto`, the first that is here. Raises UsageError where there is none."""
     if backend == AUTO:
         return _first_available(notes)

@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 
-from trtreg.errors import BuildFailed, TrtregError
+from trtreg.errors import TrtregError
 from trtreg.workshop.steps import perform
 from trtreg.workshop.wire import Telegraph, task_from_text
 
@@ -28,17 +28,7 @@ def main(descriptor: int, seconds: float, memory: int, parent: int) -> int:
             telegraph.answer(perform(task_from_text(sys.stdin.read()), telegraph))
         except TrtregError as error:
             telegraph.failure(error)
-        except MemoryError:
-            telegraph.failure(out_of_memory(memory))
     return 0
-
-
-def out_of_memory(memory: int) -> BuildFailed:
-    """What to say when the limit was met."""
-    return BuildFailed(
-        f"the work needed more than the {memory / 2**30:.3g} GiB of memory that it may take",
-        hint="raise TRTREG_MEMORY_LIMIT, or use a machine with more memory",
-    )
 
 
 def _die_with(parent: int) -> None:

@@ -24,7 +24,14 @@ from trtreg.workshop import wire
 _LAST_LINES = 5
 _LONGEST_WAIT = 3600.0
 """Seconds. A selector can't wait for more than some weeks at once."""
-_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Memory allocation", "annot allocate memory", "failed to map", "cannot map")
+_OUT_OF_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "Memory allocation",
+    "annot allocate memory",
+    "failed to map",
+    "cannot map",
+)
 """What the C++ library, Python, OpenBLAS, the C library and the dynamic loader say, each in its own words."""
 
 
@@ -60,6 +67,12 @@ class ChildWorkshop:
                 raise BuildFailed(f"the build process gave an answer that makes no sense: {error}") from None
 
 
+def _environment(task: wire.Task) -> dict[str, str]:
+    """The child's environment. CUDA counts GPUs in another order than NVML, so the one to use is named by UUID."""
+    gpu = task.order.gpu if isinstance(task, wire.Build | wire.Judge) else ""
+    return {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
+
+
 class _Child:
     """One running child process; leaving the context ends it, whatever it is doing."""
 
@@ -79,6 +92,7 @@ class _Child:
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=(writing,),
+                env=_environment(self._task),
                 # Ctrl-C is for the supervisor, which then ends the child: native code would not hear it.
                 start_new_session=True,
             )

@@ -1,0 +1,118 @@
+"""Running the gate over engines that exist: again over published ones, for the first time over those in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.target import runs_on
+from trtreg.core.verdict import GateReport, Verdict
+from trtreg.errors import Miss, NotFound, TrtregError
+
+if TYPE_CHECKING:
+    from trtreg.core.engine import EngineRecord
+    from trtreg.core.manifest import Manifest
+    from trtreg.core.request import Chosen
+    from trtreg.core.target import Target
+    from trtreg.interfaces import Catalog, PlanCache, Progress
+    from trtreg.making import Judged, Maker
+    from trtreg.models import Models
+    from trtreg.publishing import Publisher
+
+
+class Prover:
+    """Judges engines on this machine, and lets their state follow the verdict.
+
+    choose  this machine's backend and target for the runtime of a plan
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Models,
+        catalog: Catalog,
+        publisher: Publisher,
+        maker: Maker,
+        cache: PlanCache,
+        work_folder: Callable[[], AbstractContextManager[Path]],
+        choose: Callable[[str], Chosen],
+        progress: Progress,
+    ) -> None:
+        self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
+        self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
+
+    def judge(self, record: EngineRecord) -> GateReport:
+        """Run the gate over one engine.
+
+        A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
+        samples, is published; so is one from quarantine. Raises Miss for a plan that this machine can't run.
+        """
+        manifest = record.manifest
+        version = self._models.with_digest(manifest.model_digest)
+        if version is None:
+            raise NotFound(
+                f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
+                hint="add the model again, then run the gate",
+            )
+        chosen = self._choose(manifest.target.runtime)
+        if not runs_on(chosen.target, manifest.target):
+            raise Miss(f"this plan is for {manifest.target}", hint=f"this machine is {chosen.target}")
+        with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
+            judged = self._maker.judge_again(record, version, chosen, folder)
+            if judged.report.verdict is not Verdict.PASSED:
+                self._publisher.reject(judged.manifest, judged.folder, self._progress)
+                self._cache.forget(manifest.key)
+            elif record.state is not EngineState.PUBLISHED:
+                self._publish(judged, chosen.target)
+        return judged.report
+
+    def judge_waiting(self) -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
+        """Run the gate over every engine in quarantine that this machine can run, and publish those that pass.
+
+        Gives each of them with its report, or with the error that kept it from being judged.
+        """
+        for record in self._catalog.engines(state=EngineState.UNPROVEN):
+            try:
+                if self._can_prove(record.manifest):
+                    yield record, self.judge(record)
+            except TrtregError as error:
+                yield record, error
+
+    def _can_prove(self, manifest: Manifest) -> bool:
+        try:
+            here = self._choose(manifest.target.runtime).target
+        except TrtregError:
+            return False  # That runtime isn't here at all.
+        return runs_on(here, manifest.target) and not self._is_proven_for(manifest, here.architecture)
+
+    def _publish(self, judged: Judged, here: Target) -> None:
+        """Publish a plan for the machine that has proven it.
+
+        A plan for several architectures is published under each one's own key as it is proven there, and under its
+        own key once all have proven it: what ran on one GPU says nothing about another.
+        """
+        manifest = judged.manifest
+        if manifest.target.architecture != here.architecture:
+            alone = _for_architecture(manifest, here.architecture)
+            self._publisher.publish(alone, judged.folder, self._progress)
+        architectures = manifest.target.architecture.split(",")
+        if len(architectures) == 1 or all(self._is_proven_for(manifest, a) for a in architectures):
+            self._publisher.publish(manifest, judged.folder, self._progress)
+
+    def _is_proven_for(self, manifest: Manifest, architecture: str) -> bool:
+        published = self._publisher.find(_for_architecture(manifest, architecture).key)
+        return published is not None and published.plan_digest == manifest.plan_digest
+
+    def _tell_waiting(self, holder: str) -> None:
+        self._progress.say(f"another process is making this engine ({holder}); waiting for it")
+
+
+def _for_architecture(manifest: Manifest, architecture: str) -> Manifest:
+    """The same plan as the answer to the question for one architecture alone."""
+    target = replace(manifest.target, architecture=architecture)
+    question = replace(manifest.question, target=target)
+    return replace(manifest, target=target, key=question.key)
