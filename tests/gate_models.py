@@ -78,6 +78,7 @@ def gate(
     engine: Engine,
     *inputs: TensorSpec,
     rewritten: Path | None = None,
+    rounded: Path | None = None,
     recipe: Recipe | None = None,
     samples: tuple[Path, ...] = (),
     tolerance: Tolerance = DEFAULT_TOLERANCES[Precision.FP16],
@@ -85,6 +86,7 @@ def gate(
     return run_gate(
         original=model,
         rewritten=rewritten or model,
+        rounded=rounded,
         engine=engine,
         signature=signature(*(inputs or (X,))),
         recipe=recipe or Recipe(precision=Precision.FP16),

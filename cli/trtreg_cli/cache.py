@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 import click
 
 from trtreg.errors import Untrusted, UsageError
 from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.options import size_in_bytes
 from trtreg_cli.tables import megabytes, table
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @click.group()
@@ -41,7 +39,7 @@ def prune(ctx: click.Context, max_size: str | None, older_than: float | None) ->
     if max_size is None and older_than is None:
         raise UsageError("prune by what?", hint="--max-size 20G, --older-than 30")
     dropped = open_cache(settings_of(ctx)).prune(
-        max_bytes=None if max_size is None else _bytes(max_size),
+        max_bytes=None if max_size is None else size_in_bytes(max_size),
         older_than=None if older_than is None else older_than * 86400,
     )
     click.echo(f"dropped {len(dropped)} engines, {megabytes(sum(e.size for e in dropped))} MB")
@@ -65,10 +63,3 @@ def verify(ctx: click.Context) -> None:
 
 def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.upper())
-    if not match:
-        raise UsageError(f"{text!r} is no size", hint="write 500M or 20G")
-    return int(float(match[1]) * _UNITS[match[2]])

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.records import to_json
 from trtreg.core.verdict import Verdict
-from trtreg.errors import Rejected
+from trtreg.errors import Rejected, TrtregError, UsageError
 from trtreg_cli.context import registry_of
 from trtreg_cli.reports import engine_lines, gate_lines
 from trtreg_cli.tables import megabytes, table
+
+if TYPE_CHECKING:
+    from trtreg.registry import Registry
 
 
 @click.command()
 @click.argument("model", required=False)
 @click.option("--state", type=click.Choice([str(s) for s in EngineState]), help="Only engines in this state.")
+@click.option("--unproven", is_flag=True, help="Only engines that wait for a machine to prove them.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one list.")
 @click.pass_context
-def ls(ctx: click.Context, model: str | None, state: str | None, as_json: bool) -> None:
+def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool, as_json: bool) -> None:
     """List engines, newest first; of one model, if it is named."""
+    wanted = EngineState.UNPROVEN if unproven else EngineState(state) if state else None
     with registry_of(ctx) as registry:
-        records = registry.engines(state=EngineState(state) if state else None, model=model)
+        records = registry.engines(state=wanted, model=model)
     if as_json:
         click.echo(to_json(records))
         return
@@ -53,13 +60,39 @@ def show(ctx: click.Context, key: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", required=False)
+@click.option("--waiting", is_flag=True, help="Every engine in quarantine that this machine can run.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.pass_context
-def gate(ctx: click.Context, key: str, as_json: bool) -> None:
+def gate(ctx: click.Context, /, key: str | None, waiting: bool, as_json: bool) -> None:
     """Run the gate again over an engine, on this machine; its state follows the verdict. Exit 5 if it is rejected."""
+    if waiting == (key is not None):
+        raise UsageError("gate takes a key, or --waiting")
     with registry_of(ctx) as registry:
+        if key is None:
+            _gate_waiting(registry)
+            return
         record, report = registry.judge_again(key)
     click.echo(to_json(report) if as_json else "\n".join(gate_lines(report)))
     if report.verdict is not Verdict.PASSED:
         raise Rejected(f"the gate rejects {record.manifest.key[:12]} ({record.manifest.provenance.model})")
+
+
+def _gate_waiting(registry: Registry) -> None:
+    """A line for each engine; the exit code is that of the first that didn't pass."""
+    failures: list[TrtregError] = []
+    judged = 0
+    for record, outcome in registry.judge_waiting():
+        judged += 1
+        name = f"{record.manifest.key[:12]} {record.manifest.provenance.model} {record.manifest.target.architecture}"
+        if isinstance(outcome, TrtregError):
+            failures.append(outcome)
+            click.echo(f"{name}: {outcome.message}")
+        else:
+            click.echo(f"{name}: {outcome.verdict}")
+            if outcome.verdict is not Verdict.PASSED:
+                failures.append(Rejected(f"the gate rejects {name}: {outcome.reasons[0]}"))
+    if not judged:
+        click.echo("nothing waits that this machine can run", err=True)
+    if failures:
+        raise failures[0]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ANSWERS = {
     "cache": "hit: the engine is in this machine's cache",
     "store": "hit: the engine is in the store and would be fetched",
+    "unproven": "unproven: the engine is built, and waits for a machine that can run it",
     "rejected": "rejected: the gate has refused this engine before",
     "miss": "miss: no such engine; `trtreg get` would build it",
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import click
 
+from trtreg.core.builder_settings import HELP, BuilderSettings, HardwareCompatibility, Weights
 from trtreg.core.names import ModelName, parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Request
@@ -36,6 +39,11 @@ def request_options(command: F) -> F:
         ),
         click.option("--convert-io", is_flag=True, help="Let inputs and outputs take the precision, too."),
         click.option("--calibration", default="", metavar="SAMPLE", help="Sample that int8 ranges are measured on."),
+        click.option(
+            "--target", default="", metavar="sm_89[,sm_120]", help="Build for these GPUs, which needn't be here (RTX)."
+        ),
+        click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs."),
+        *_builder_options(),
     ]
     for option in reversed(options):
         command = option(command)
@@ -51,7 +59,9 @@ def request_of(
     keep_fp32: tuple[str, ...],
     convert_io: bool,
     calibration: str,
-    **shortcuts: bool,
+    target: str,
+    device: str,
+    **more: Any,
 ) -> Request:
     """The request that the options make. Raises UsageError."""
     try:
@@ -60,13 +70,64 @@ def request_of(
         raise UsageError(f"--shape: {error}") from None
     return Request(
         model=model_name(name),
-        precision=_precision(precision, [p for p in _SHORTCUTS if shortcuts[p]]),
+        precision=_precision(precision, [p for p in _SHORTCUTS if more[p]]),
         backend=backend,
         shapes=ranges,
         keep_fp32=keep_fp32,
         keep_io_types=not convert_io,
         calibration=calibration,
+        builder=_builder(more),
+        target=target,
+        device=device,
     )
+
+
+def _builder_options() -> list[Callable[[F], F]]:
+    """What NVIDIA's builders can be told, in TensorRT's own words."""
+    return [
+        click.option("--tf32/--no-tf32", default=True, help=HELP["tf32"]),
+        click.option("--workspace", metavar="SIZE", help=HELP["workspace"] + " 4G unless given."),
+        click.option("--optimization-level", type=click.IntRange(0, 5), help=HELP["optimization_level"]),
+        click.option(
+            "--hardware-compatibility",
+            type=click.Choice([str(h) for h in HardwareCompatibility]),
+            help=HELP["hardware_compatibility"],
+        ),
+        click.option("--version-compatible", is_flag=True, help=HELP["version_compatible"]),
+        click.option("--sparsity", is_flag=True, help=HELP["sparsity"]),
+        click.option("--weights", type=click.Choice([str(w) for w in Weights]), help=HELP["weights"]),
+        click.option("--max-aux-streams", type=click.IntRange(0), help=HELP["max_aux_streams"]),
+    ]
+
+
+def _builder(options: dict[str, Any]) -> BuilderSettings:
+    """The settings that were given; the others keep their defaults."""
+    given: dict[str, Any] = {
+        "tf32": options["tf32"],
+        "workspace": None if options["workspace"] is None else size_in_bytes(options["workspace"], binary=True),
+        "optimization_level": options["optimization_level"],
+        "hardware_compatibility": _member(HardwareCompatibility, options["hardware_compatibility"]),
+        "version_compatible": options["version_compatible"],
+        "sparsity": options["sparsity"],
+        "weights": _member(Weights, options["weights"]),
+        "max_aux_streams": options["max_aux_streams"],
+    }
+    try:
+        return BuilderSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _member(kind: type[StrEnum], text: str | None) -> StrEnum | None:
+    return None if text is None else kind(text)
+
+
+def size_in_bytes(text: str, *, binary: bool = False) -> int:
+    """`500M` or `20G`, in powers of 1000, or of 1024 as memory is counted. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.upper())
+    if not match:
+        raise UsageError(f"{text!r} is no size", hint="write 500M or 20G")
+    return int(float(match[1]) * (1024 if binary else 1000) ** " KMGT".index(match[2] or " "))
 
 
 def model_name(text: str) -> ModelName:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "trtreg.toml"
 _GIB = 2**30
+# GiB that no machine has: a float beyond all bounds is no number of bytes.
+_MOST_MEMORY = 2.0**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Settings:
         """What one child process may take."""
         return Limits(
             seconds=_positive("time_limit", self.by_name["time_limit"]),
-            memory=int(_positive("memory_limit", self.by_name["memory_limit"]) * _GIB),
+            memory=int(min(_positive("memory_limit", self.by_name["memory_limit"]), _MOST_MEMORY) * _GIB),
         )
 
 

@@ -27,6 +27,17 @@ EXACT = Deviation(
     output="y", values=100, max_abs=0, mean_abs=0, relative_l2=0, cosine=1, max_error=0, nonfinite=0
 )  # fmt: skip
 TOLERANCE = DEFAULT_TOLERANCES[Precision.FP16]
+REPORT = GateReport(
+    verdict=Verdict.PASSED,
+    reasons=(),
+    tolerance=TOLERANCE,
+    samples=(SampleUse(name="synthetic", cases=3, seed=1, ranges={"x": "uniform in [0, 1)"}),),
+    original=(EXACT,),
+    rewritten=(),
+    rewritten_note="absent",
+    versions={"numpy": "2"},
+    seconds=0.5,
+)
 
 errors = st.floats(min_value=0, max_value=10) | st.just(inf) | st.just(nan)
 cosines = st.floats(min_value=-1, max_value=1) | st.just(nan)
@@ -145,16 +156,28 @@ def test_a_nan_is_no_tolerance(name: str) -> None:
         tolerance_for(Precision.FP16, {name: nan})
 
 
+def test_arithmetic_that_the_runtime_hides_is_judged_as_the_plan_is() -> None:
+    bad = replace(EXACT, relative_l2=1, cosine=0)
+    assert judge((EXACT,), (), TOLERANCE, arithmetic=(EXACT,)) == ()
+    (reason,) = judge((EXACT,), (), TOLERANCE, arithmetic=(bad,))
+    assert reason.startswith("the 16-bit arithmetic itself: y: relative L2 error 1 > 0.02")
+
+
+@pytest.mark.parametrize("part", ["original", "arithmetic"])
+def test_a_report_is_judged_again_by_all_that_it_holds(part: str) -> None:
+    report = replace(REPORT, **{part: (replace(EXACT, relative_l2=0.5),)})
+    assert REPORT.reasons_under(TOLERANCE) == ()
+    assert report.reasons_under(TOLERANCE)
+    assert report.reasons_under(replace(TOLERANCE, relative_l2=1)) == ()
+    assert replace(REPORT, mismatches=("y: no",)).reasons_under(TOLERANCE) == ("y: no",)
+
+
 def test_a_report_survives_its_json_with_nan_and_infinity() -> None:
-    report = GateReport(
+    report = replace(
+        REPORT,
         verdict=Verdict.REJECTED,
         reasons=("y: no",),
-        tolerance=TOLERANCE,
-        samples=(SampleUse(name="synthetic", cases=3, seed=1, ranges={"x": "uniform in [0, 1)"}),),
         original=(replace(EXACT, relative_l2=inf), replace(EXACT, scope=Scope.COLUMN, column="3", differing=0.5)),
-        rewritten=(),
-        rewritten_note="absent",
-        versions={"numpy": "2"},
-        seconds=0.5,
+        arithmetic=(replace(EXACT, cosine=-inf),),
     )
     assert from_json(GateReport, to_json(report)) == report

@@ -15,6 +15,7 @@ from trtreg.core.recipe import Precision, Recipe, ShapeRange
 from trtreg.core.signature import TensorSpec
 from trtreg.core.verdict import DEFAULT_TOLERANCES, Verdict
 from trtreg.errors import UnusableModel, UsageError
+from trtreg.gate.gate import MOST_ROUNDED
 
 if TYPE_CHECKING:
     from gate_models import Outputs
@@ -167,6 +168,31 @@ def test_arithmetic_that_really_rounds_to_half_precision_is_rejected_where_it_lo
 
     assert gate(model, Engine(model)).verdict is Verdict.PASSED
     assert "relative L2 error 1 > 0.02" in gate(model, Half(model)).reasons[0]
+
+
+def test_arithmetic_that_the_runtime_hides_is_rejected_where_it_loses_all(model: Path, tmp_path: Path) -> None:
+    lost = linear(tmp_path / "rounded.onnx", np.zeros_like(WEIGHTS))
+    report = gate(model, Engine(model), rounded=lost)
+    assert report.verdict is Verdict.REJECTED
+    assert (report.original[0].relative_l2, report.arithmetic[0].relative_l2) == (0, 1)
+    (reason,) = report.reasons
+    assert reason.startswith("the 16-bit arithmetic itself: y: relative L2 error 1 > 0.02")
+
+
+def test_only_the_first_cases_are_rounded(open_model: Path, tmp_path: Path) -> None:
+    file = sample(tmp_path / "a.npz", *[1] * (MOST_ROUNDED + 2))
+    spec = TensorSpec("x", "float32", ("batch", 4))
+    report = gate(open_model, Engine(open_model), spec, rounded=open_model, samples=(file,))
+    assert report.verdict is Verdict.PASSED
+    assert (report.original[0].values, report.arithmetic[0].values) == ((MOST_ROUNDED + 2) * 5, MOST_ROUNDED * 5)
+
+
+@pytest.mark.parametrize("fault", ["load", "run"])
+def test_a_twin_that_fails_proves_nothing(fault: str, model: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "rounded.onnx"
+    twin.write_bytes(b"no model") if fault == "load" else linear(twin, WEIGHTS, batch=2)
+    (reason,) = gate(model, Engine(model), rounded=twin).reasons
+    assert reason.startswith(f"the 16-bit arithmetic itself: ONNX Runtime can't {fault} rounded.onnx")
 
 
 @pytest.mark.data

@@ -115,3 +115,10 @@ def test_a_model_without_inputs_runs_once() -> None:
 def test_a_type_that_numpy_lacks_cannot_be_drawn(dtype: str) -> None:
     with pytest.raises(UnusableModel, match=f"x is {dtype}"):
         synthesize(signature(TensorSpec("x", dtype, (1,))), Recipe(), anything)
+
+
+@pytest.mark.parametrize("name", ["attention_mask", "inputMask"])
+def test_a_mask_is_drawn_from_0_and_1(name: str) -> None:
+    """Of any other integer, (1 - mask) * -1e4 is beyond fp16."""
+    (case, *_) = synthesize(signature(TensorSpec(name, "int64", (1, 50))), Recipe(), anything)
+    assert set(case[name].ravel().tolist()) == {0, 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from registry.running import COMMAND, children_of, gone, running
 from small_models import write_classifier
+from trtreg.core.key import Key
 from trtreg.core.layout import blob_name, manifest_name
 from trtreg.core.manifest import read_manifest
 from trtreg.storage.hashing import sha256_file
@@ -38,9 +40,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh(home: Path, tmp_path: Path) -> list[str | Path]:
     """The flags of a registry with an empty store of engines and an empty cache, and the same models."""
     store = tmp_path / "store"
-    subprocess.run(["cp", "-r", home / "store", store], check=True)
-    for engines in ("manifests", "blessed"):
-        subprocess.run(["rm", "-rf", store / engines], check=True)
+    shutil.copytree(home / "store", store)
+    shutil.rmtree(store / "manifests", ignore_errors=True)
     return ["--home", home, "--store", store, "--cache", tmp_path / "cache"]
 
 
@@ -53,13 +54,11 @@ def _call(home: Path, *arguments: str | Path) -> str:
 
 
 def _assert_every_record_has_its_bytes(store: Path) -> None:
-    for pointer in (store / "blessed").rglob("[!.]*"):
-        if pointer.is_file():
-            assert (store / manifest_name(pointer.name, pointer.read_text().strip())).is_file()
-    for record in (store / "manifests").rglob("[!.]*"):
-        if record.is_file():
-            for file in read_manifest(record.read_bytes()).plan.files:
-                assert sha256_file(store / blob_name(file.sha256)) == (file.sha256, file.size)
+    for pointer in (store / "manifests").glob("*/blessed"):
+        assert (store / manifest_name(Key(pointer.parent.name), pointer.read_text())).is_file()
+    for record in (store / "manifests").glob("*/[!.]*.json"):
+        for file in read_manifest(record.read_bytes()).plan.files:
+            assert sha256_file(store / blob_name(file.sha256)) == (file.sha256, file.size)
 
 
 def _drafts(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 MOST_ROUNDED = 4
-"""Cases that the rounding twin runs: what a type can't hold shows in the first, and each takes as long as the others."""
+"""Cases that the rounding twin runs: what a type can't hold shows in the first few, and each takes its time."""
 
 
 def run_gate(
@@ -116,7 +116,7 @@ class _Rewritten:
 
 
 class _Rounded:
-    """ONNX Runtime's run of the rounding twin, if there is one. It can't be absent by its own failure: a recipe whose
+    """ONNX Runtime's run of the rounding twin, if there is one. Its own failure is a reason to reject: a recipe whose
     arithmetic nobody has seen isn't proven."""
 
     def __init__(self, rounded: Path | None) -> None:
