@@ -43,6 +43,7 @@ class Models:
     ) -> None:
         self._location, self._open_catalog, self._generation = location, catalog, generation
         self._store, self._workshop, self._notes, self._hash_file = store, workshop, notes, hash_file
+        self._found: dict[ModelName, tuple[int | None, ModelVersion]] = {}
 
     @cached_property
     def _catalog(self) -> Catalog:
@@ -55,19 +56,35 @@ class Models:
 
         The answer is remembered for as long as the catalog doesn't change, so that a hit opens no database.
         """
-        subject = f"{self._location} {name}"
+        # Read before the question is asked: a change in between makes what is remembered stale, not wrong.
         generation = self._generation()
-        remembered = self._notes.recall("version", subject)
-        if remembered and generation is not None and remembered.get("generation") == generation:
-            try:
-                return from_plain(ModelVersion, remembered.get("version"))
-            except MalformedRecord:
-                pass  # Written by another trtreg: ask again.
+        known = self._remembered(name, generation)
+        if known is None:
+            known = self._ask_for(name)
+            self._notes.remember("version", self._subject(name), {"generation": generation, "version": to_plain(known)})
+        self._found[name] = generation, known
+        return known
+
+    def _remembered(self, name: ModelName, generation: int | None) -> ModelVersion | None:
+        if generation is None:
+            return None
+        if name in self._found and self._found[name][0] == generation:
+            return self._found[name][1]
+        note = self._notes.recall("version", self._subject(name))
+        if note is None or note.get("generation") != generation:
+            return None
+        try:
+            return from_plain(ModelVersion, note.get("version"))
+        except MalformedRecord:
+            return None  # Written by another trtreg: ask again.
+
+    def _subject(self, name: ModelName) -> str:
+        return f"{self._location} {name}"
+
+    def _ask_for(self, name: ModelName) -> ModelVersion:
         version = self._catalog.version(ModelName(name.name) if name.alias == LATEST else name)
         if version is None:
             raise self._not_found(name)
-        # The number was read before the question was asked: a change in between makes this note stale, not wrong.
-        self._notes.remember("version", subject, {"generation": generation, "version": to_plain(version)})
         return version
 
     def all(self, name: str | None = None) -> list[ModelVersion]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from trtreg.core.builder_settings import BuilderSettings
@@ -75,7 +76,7 @@ class Chosen(Protocol):
     def gpu(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """A request on one machine: the version, the backend and the question that it comes to."""
 
@@ -84,7 +85,7 @@ class Asked:
     chosen: Chosen
     posed: Posed
 
-    @property
+    @cached_property
     def key(self) -> Key:
         """Of the engine that would answer it."""
         return self.posed.question.key

@@ -24,6 +24,8 @@ Case = Mapping[str, NDArray[Any]]
 
 _LEAST_OPSET = 13
 """The first in which a scale per channel can be written."""
+_PRODUCTS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
+"""What TensorRT gets its inputs quantized of: it spreads int8 from there, and refuses it elsewhere."""
 
 
 def quantize(
@@ -100,12 +102,14 @@ def _quantize_file(
                 per_channel=True,
                 activation_type=QuantType.QUInt8 if for_cpu else QuantType.QInt8,
                 weight_type=QuantType.QInt8,
+                op_types_to_quantize=None if for_cpu else _PRODUCTS,
                 nodes_to_exclude=sorted(keep),
                 use_external_data_format=external,
                 extra_options={
                     "ActivationSymmetric": not for_cpu,
                     "WeightSymmetric": True,
                     "QuantizeBias": for_cpu,
+                    "OpTypesToExcludeOutputQuantization": [] if for_cpu else _PRODUCTS,
                 },
             )
         except Exception as error:  # noqa: BLE001 - the library raises bare ones, also from its sessions

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from trtreg.interfaces import Notes
-
 if TYPE_CHECKING:
     from trtreg.core.target import Target
+    from trtreg.probing.nvml import Gpu
 
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """The runtime is here. `facts` are for people: what was found, by name; nothing is decided on them."""
+    """The runtime is here.
+
+    facts      for people: what was found, by name; nothing is decided on them
+    gpu        the GPU that it would use; None for the CPU
+    shortfall  why it would run on the CPU although there is an NVIDIA driver
+    """
 
     target: Target
     facts: Mapping[str, str] = field(default_factory=dict)
+    gpu: Gpu | None = None
+    shortfall: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +35,3 @@ class Missing:
 
 
 Finding: TypeAlias = Available | Missing
-Probe: TypeAlias = Callable[[Notes], Finding]

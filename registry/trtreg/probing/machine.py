@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""What NVIDIA's driver puts there, on Linux and on Windows' Linux."""
 
 _IDENTITY = frozenset(
     {
@@ -25,6 +27,11 @@ def architecture() -> str:
 def platform() -> str:
     """Operating system and machine: `linux-x86_64`."""
     return f"{sys.platform}-{architecture()}"
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver runs here. Without it, neither packages nor NVML need be looked for."""
+    return any(path.exists() for path in DRIVERS)
 
 
 def cpu_identity(cpuinfo: Path = CPUINFO) -> dict[str, str]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtreg.core.architecture import architecture_of, parse_architecture
 from trtreg.core.target import Target
 from trtreg.probing.finding import Available, Finding, Missing
 from trtreg.probing.machine import platform as this_platform
-from trtreg.probing.nvml import Gpu, Gpus, choose_gpu, read_gpus
+from trtreg.probing.nvml import Gpu, Gpus, choose_gpu
 
 if TYPE_CHECKING:
-    from trtreg.interfaces import Notes
+    from collections.abc import Callable
+
+    from trtreg.probing.inquiry import Inquiry
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"
@@ -26,8 +25,6 @@ TENSORRT_RTX = "tensorrt-rtx"
 _OLDEST = 75
 """Turing, the oldest architecture of the versions that we drive, times ten."""
 _RTX_ARCHITECTURES = (75, 80, 86, 89, 120, 121)
-_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""What NVIDIA's driver puts there, on Linux and on Windows' Linux. Without it NVML need not be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +36,27 @@ class Package:
     cuda: str
 
 
-def probe_here(runtime: str, notes: Notes, *, device: str = "", bound_to_device: bool = True) -> Finding:  # noqa: ARG001
-    """This machine as a target of `runtime`, as `probe` finds it. Nothing is remembered: GPUs come and go."""
-    packages = installed_packages(runtime)
-    if packages and not any(path.exists() for path in _DRIVERS):
-        return Missing("no NVIDIA driver is running here", "build for another machine's GPU with --target sm_89")
+def probe_here(runtime: str, machine: Inquiry) -> Finding:
+    """This machine as a target of `runtime`: with the GPU that was asked for, or with the first that suits it."""
+    findings = probe_each(runtime, machine)
+    return next((finding for finding in findings if isinstance(finding, Available)), findings[0])
+
+
+def probe_each(runtime: str, machine: Inquiry) -> list[Finding]:
+    """The same with each GPU that may be used; one finding if there is none."""
     return probe(
         runtime,
-        packages=packages,
-        nvml=_nvml() if packages else None,
-        environment=os.environ,
+        packages=installed_packages(runtime),
+        gpus=lambda: machine.gpus,
         platform=this_platform(),
-        device=device,
-        bound_to_device=bound_to_device,
+        device=machine.device,
+        bound_to_device=machine.bound_to_device,
     )
+
+
+def cross_target_here(architecture: str) -> Available | Missing:
+    """The target of a plan that this machine's TensorRT-RTX builds for other GPUs. Raises ValueError."""
+    return cross_target(architecture, packages=installed_packages(TENSORRT_RTX), platform=this_platform())
 
 
 def installed_packages(runtime: str) -> list[Package]:
@@ -77,40 +81,28 @@ def probe(
     runtime: str,
     *,
     packages: list[Package],
-    nvml: Any,
-    environment: Mapping[str, str],
+    gpus: Callable[[], Gpus | Missing],
     platform: str,
     device: str = "",
     bound_to_device: bool = True,
-) -> Available | Missing:
-    """This machine as a target of `tensorrt` or `tensorrt-rtx`.
+) -> list[Finding]:
+    """This machine as a target of `tensorrt` or `tensorrt-rtx`, with each GPU that `device` leaves; at least one
+    finding.
 
-    `nvml` is the module `pynvml`, or None if it isn't installed. `bound_to_device` is False for recipes with a
-    hardware compatibility level; TensorRT-RTX never binds its plans to a type of device.
+    `bound_to_device` is False for recipes with a hardware compatibility level; TensorRT-RTX never binds its plans to
+    a type of device.
     """
     package = _only(runtime, packages)
     if isinstance(package, Missing):
-        return package
-    if nvml is None:
-        return Missing("no GPU can be found without nvidia-ml-py", "pip install nvidia-ml-py")
-    gpus = read_gpus(nvml, environment)
-    if isinstance(gpus, Missing):
-        return gpus
-    gpu = choose_gpu(gpus, device)
-    if isinstance(gpu, Missing):
-        return gpu
-    obstacle = _obstacle(runtime, package, gpus, gpu)
-    if obstacle is not None:
-        return obstacle
-    target = Target(
-        runtime=runtime,
-        runtime_version=package.version,
-        architecture=architecture_of((gpu.capability,)),
-        platform=platform,
-        cuda=package.cuda,
-        device=_device(gpu) if runtime == TENSORRT and bound_to_device else "",
-    )
-    return Available(target, _facts(package, gpus, gpu))
+        return [package]
+    seen = gpus()
+    if isinstance(seen, Missing):
+        return [seen]
+    first = choose_gpu(seen, device)
+    if isinstance(first, Missing):
+        return [first]
+    usable = (first,) if device else seen.visible
+    return [_with_gpu(runtime, package, seen, gpu, platform, bound_to_device) for gpu in usable]
 
 
 def cross_target(architecture: str, *, packages: list[Package], platform: str) -> Available | Missing:
@@ -132,6 +124,21 @@ def cross_target(architecture: str, *, packages: list[Package], platform: str) -
     return Available(target, {"package": f"{package.name} {package.version}"})
 
 
+def _with_gpu(runtime: str, package: Package, gpus: Gpus, gpu: Gpu, platform: str, bound_to_device: bool) -> Finding:
+    obstacle = _obstacle(runtime, package, gpus, gpu)
+    if obstacle is not None:
+        return obstacle
+    target = Target(
+        runtime=runtime,
+        runtime_version=package.version,
+        architecture=architecture_of((gpu.capability,)),
+        platform=platform,
+        cuda=package.cuda,
+        device=_device(gpu) if runtime == TENSORRT and bound_to_device else "",
+    )
+    return Available(target, _facts(package, gpus, gpu), gpu)
+
+
 def _only(runtime: str, packages: list[Package]) -> Package | Missing:
     if not packages:
         return Missing(f"{runtime} isn't installed", f"pip install {runtime}-cu12")
@@ -142,10 +149,9 @@ def _only(runtime: str, packages: list[Package]) -> Package | Missing:
 
 
 def _obstacle(runtime: str, package: Package, gpus: Gpus, gpu: Gpu) -> Missing | None:
-    needed = package.cuda
-    if needed and int(gpus.cuda.partition(".")[0]) < int(needed):
+    if not gpus.serve(package.cuda):
         return Missing(
-            f"{package.name} needs CUDA {needed}, but the driver {gpus.driver} serves up to CUDA {gpus.cuda}",
+            f"{package.name} needs CUDA {package.cuda}, but the driver {gpus.driver} serves up to CUDA {gpus.cuda}",
             f"update NVIDIA's driver, or install {runtime}-cu12",
         )
     known = _RTX_ARCHITECTURES if runtime == TENSORRT_RTX else None
@@ -174,10 +180,3 @@ def _facts(package: Package, gpus: Gpus, gpu: Gpu) -> dict[str, str]:
     if others:
         facts["other GPUs"] = "; ".join(others)
     return facts
-
-
-def _nvml() -> Any:
-    try:
-        return import_module("pynvml")
-    except ImportError:
-        return None

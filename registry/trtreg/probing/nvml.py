@@ -53,6 +53,10 @@ class Gpus:
     driver: str
     cuda: str
 
+    def serve(self, cuda: str) -> bool:
+        """Whether the driver runs what was built for this CUDA: `12`, `12.8`, or empty where that isn't known."""
+        return not cuda or int(self.cuda.partition(".")[0]) >= int(cuda.partition(".")[0])
+
 
 def read_gpus(nvml: Any, environment: Mapping[str, str]) -> Gpus | Missing:
     """`nvml` is the module `pynvml`; `environment` that of the process that will use the GPUs."""
