@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.errors import TrtregError
-from trtreg.probing import Available, Finding, survey
+from trtreg.probing import Available, Finding, Inquiry, Missing, survey
+from trtreg.probing.libraries import has_cuda_bindings, load_failures
+from trtreg.probing.nvidia import TENSORRT, TENSORRT_RTX, differing_parts, installed_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +32,7 @@ class BackendState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Settings by name, the state of catalog, store and cache in words, backends by name."""
+    """Settings by name; the state of catalog, store, cache and NVIDIA's driver in words; backends by name."""
 
     settings: Mapping[str, Setting]
     parts: Mapping[str, str]
@@ -44,8 +47,9 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
             "catalog": _state(lambda: _catalog(settings.catalog)),
             "store": _state(lambda: _folder(settings.store)),
             "cache": _state(lambda: _folder(settings.cache)),
+            "NVIDIA driver": _driver(Inquiry(notes)),
         },
-        backends={name: _backend(finding) for name, finding in survey(notes)},
+        backends=_backends(survey(notes)),
     )
 
 
@@ -74,7 +78,41 @@ def _folder(path: Path) -> str:
     return free if existing == path else f"not there yet; made when first needed ({free})"
 
 
-def _backend(finding: Finding) -> BackendState:
-    if isinstance(finding, Available):
-        return BackendState(target=str(finding.target), facts=finding.facts)
-    return BackendState(facts={}, missing=finding.reason, remedy=finding.remedy)
+def _driver(machine: Inquiry) -> str:
+    if not machine.has_driver:
+        return "none here"
+    gpus = machine.gpus
+    if isinstance(gpus, Missing):
+        return f"{gpus.reason}; {gpus.remedy}"
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return f"{gpus.driver}, but CUDA's library isn't found: {error}; in a container, ask for the compute capability"
+    return f"{gpus.driver}, for CUDA up to {gpus.cuda}"
+
+
+def _backends(findings: tuple[tuple[str, Finding], ...]) -> dict[str, BackendState]:
+    packages = {name: installed_packages(name) for name in (TENSORRT, TENSORRT_RTX)}
+    on_gpu = [name for name, finding in findings if isinstance(finding, Available) and finding.gpu]
+    failures = load_failures(name for name, _ in findings if packages.get(name) or name in on_gpu)
+    return {name: _backend(name, finding, failures.get(name)) for name, finding in findings}
+
+
+def _backend(name: str, finding: Finding, failure: str | None) -> BackendState:
+    """`failure` is what keeps the libraries from loading; None where there are none."""
+    facts, remedies = dict(finding.facts) if isinstance(finding, Available) else {}, []
+    if failure is not None:
+        facts["libraries"] = failure or "load"
+    if failure:
+        remedies.append(f"reinstall {name}, or put the folder of the missing library into LD_LIBRARY_PATH")
+    if name in (TENSORRT, TENSORRT_RTX) and (parts := differing_parts(name)):
+        facts["versions that differ"] = parts
+        remedies.append("install all of them in one version")
+    if isinstance(finding, Missing):
+        return BackendState(facts=facts, missing=finding.reason, remedy="; ".join([finding.remedy, *remedies]))
+    if finding.shortfall:
+        facts["not on the GPU"] = finding.shortfall
+    if name in (TENSORRT, TENSORRT_RTX) and not has_cuda_bindings():
+        facts["CUDA's Python bindings"] = "missing: plans can be built, but not run"
+        remedies.append(f"pip install 'cuda-bindings=={finding.target.cuda or 12}.*'")
+    return BackendState(target=str(finding.target), facts=facts, remedy="; ".join(remedies))

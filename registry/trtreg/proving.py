@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,10 @@ class Prover:
             )
         chosen = self._choose(manifest.target.runtime)
         if not runs_on(chosen.target, manifest.target):
-            raise Miss(f"this plan is for {manifest.target}", hint=f"this machine is {chosen.target}")
+            raise Miss(
+                f"this machine can't run {manifest.key[:12]}: {_differing(manifest.target, chosen.target)}",
+                hint=f"it takes {manifest.target}",
+            )
         with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
             judged = self._maker.judge_again(record, version, chosen, folder)
             if judged.report.verdict is not Verdict.PASSED:
@@ -109,6 +112,12 @@ class Prover:
 
     def _tell_waiting(self, holder: str) -> None:
         self._progress.say(f"another process is making this engine ({holder}); waiting for it")
+
+
+def _differing(plan: Target, here: Target) -> str:
+    """The fields that keep a plan from running here: `architecture is sm_89, here sm_90`."""
+    pairs = ((f.name, getattr(plan, f.name), getattr(here, f.name)) for f in fields(plan))
+    return ", ".join(f"{name} is {theirs or '-'}, here {mine or '-'}" for name, theirs, mine in pairs if theirs != mine)
 
 
 def _for_architecture(manifest: Manifest, architecture: str) -> Manifest:

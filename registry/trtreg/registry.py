@@ -254,7 +254,7 @@ class Registry:
         *,
         allowed: bool,
     ) -> Engine:
-        """A plan from quarantine, for those who take the risk. It stays out of the cache that others are served from."""
+        """A plan from quarantine, for those who take the risk; it stays out of the cache that serves the others."""
         target = manifest.target
         needed = (
             f"a machine with {target.architecture.replace(',', ' or ')} and {target.runtime} {target.runtime_version}"

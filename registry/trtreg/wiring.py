@@ -20,7 +20,7 @@ from trtreg.storage.hashing import sha256_file
 from trtreg.storage.notes import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from trtreg.core.request import Chosen, Request
@@ -41,9 +41,14 @@ def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     return load_settings(environment=os.environ, folder=_here(), flags=flags or {}, physical_memory=_physical_memory())
 
 
-def open_registry(*, settings: Settings, progress: Progress = SILENT) -> Registry:
-    """The registry that these settings name. Nothing is opened before it is needed."""
-    parts = _Parts(settings, progress)
+def open_registry(
+    *, settings: Settings, progress: Progress = SILENT, choose: Callable[..., Chosen] | None = None
+) -> Registry:
+    """The registry that these settings name. Nothing is opened before it is needed.
+
+    choose  stands in for `probing.choose` where the machine is not to be asked
+    """
+    parts = _Parts(settings, progress, choose)
     return Registry(
         models=parts.models,
         store=parts.store,
@@ -91,12 +96,12 @@ def diagnose(settings: Settings) -> Diagnosis:
 class _Parts:
     """The parts of one registry, each made when it is first asked for: a hit asks for a few, and imports no more."""
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
+    def __init__(self, settings: Settings, progress: Progress, choice: Callable[..., Chosen] | None) -> None:
         self._settings, self._progress = settings, progress
         self.store = DirectoryStore(settings.store)
         self.cache = Cache(settings.cache)
         self._notes = Notes(settings.cache)
-        self.choose = partial(choose, notes=self._notes)
+        self.choose = partial(choice or choose, notes=self._notes)
 
     def choose_for(self, request: Request) -> Chosen:
         """The backend that this machine takes for `request`."""

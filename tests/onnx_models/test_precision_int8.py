@@ -49,6 +49,19 @@ def test_for_tensorrt_all_is_symmetric_int8_without_int32(runtime: str, classifi
     assert TensorProto.INT32 not in {t.data_type for t in constants_of(model, "DequantizeLinear", 0)}
 
 
+@pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
+def test_for_tensorrt_only_what_products_take_is_quantized(runtime: str, classifier: Path, tmp_path: Path) -> None:
+    """TensorRT refuses a quantized constant of another operator; it was seen on magika's normalisations."""
+    made = rewritten(classifier, tmp_path / "out", Precision.INT8, calibration=CASES, runtime=runtime)
+    graph = onnx.load(made.path).graph
+    readers: dict[str, set[str]] = {}
+    for node in graph.node:
+        for value in node.input:
+            readers.setdefault(value, set()).add(node.op_type)
+    dequantized = [n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"]
+    assert set().union(*(readers[value] for value in dequantized)) <= {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
 def test_weights_have_a_scale_per_channel(classifier: Path, tmp_path: Path) -> None:
     made = rewritten(classifier, tmp_path / "out", Precision.INT8, calibration=CASES)
     assert (8,) in {tuple(t.dims) for t in constants_of(onnx.load(made.path), "DequantizeLinear", 1)}

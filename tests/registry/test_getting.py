@@ -151,6 +151,33 @@ def test_a_rejected_engine_is_built_again_when_asked_for_or_when_the_samples_are
     assert told.stages.count("build") == builds + 1
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("on_its_sample", [True, False])
+def test_what_only_fp32_behind_the_scenes_makes_right_is_rejected_and_passes_where_it_is_kept_in_fp32(
+    on_its_sample: bool, registry: Registry, shared_data: Path
+) -> None:
+    samples = {"own": shared_data / "samples" / "needs_constraints.npz"} if on_its_sample else {}
+    add(registry, "needs", shared_data / "models" / "needs_constraints.onnx", samples=samples)
+
+    for again in ("", "before: "):
+        with pytest.raises(Rejected, match=f"{again}the 16-bit arithmetic itself: matmul_out_3: relative L2 error 1 >"):
+            registry.get("needs", precision="fp16")
+
+    (record,) = registry.engines(state=EngineState.REJECTED)
+    assert record.manifest.gate is not None
+    assert record.manifest.gate.original[0].relative_l2 == 0
+    kept = registry.get("needs", precision="fp16", keep_fp32=["Add", "Sub"]).manifest.gate
+    assert kept is not None
+    assert kept.arithmetic[0].relative_l2 <= 2e-3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_only_16_bit_recipes_have_their_arithmetic_tried(precision: str, with_model: Registry) -> None:
+    report = with_model.get("tiny", precision=precision).manifest.gate
+    assert report is not None
+    assert bool(report.arithmetic) == (precision == "fp16")
+
+
 def test_a_rebuild_serves_the_new_plan_and_loses_no_bytes(with_model: Registry) -> None:
     first = with_model.get("tiny")
     again = with_model.get("tiny", rebuild=True)

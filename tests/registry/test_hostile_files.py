@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,12 @@ def _observed(workplace: Path, label: str, arguments: list[str]) -> Outcome:
     (hook / "sitecustomize.py").write_text(_NOTING.format(notes=os.fspath(notes)))
     done = subprocess.run(
         [*COMMAND, "--home", workplace / "home", "--time-limit", "60", "--memory-limit", "4", *arguments],
-        env={**os.environ, "PYTHONPATH": os.fspath(hook), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([os.fspath(hook), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": os.fspath(workplace),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -159,7 +163,7 @@ def test_no_file_outside_the_models_folder_is_opened(
 ) -> None:
     """Beside it there is Python itself, trtreg with its libraries, its home, and what the kernel tells."""
     code = [sys.prefix, sys.base_prefix, *_folders_of_code()]
-    own = [shared_data / Path(file).parent, workplace, tempfile.gettempdir()]
+    own = [shared_data / Path(file).parent, workplace]
     kernel = ["/proc", "/sys/devices/system/cpu", "/dev"]
     allowed = [Path(p).resolve() for p in (*code, *own, *kernel)]
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
 from trtreg.errors import UsageError
-from trtreg.interfaces import Backend
+from trtreg.interfaces import Backend, Progress
 
 NAMES = ("onnxruntime", "tensorrt", "tensorrt-rtx")
+NO_PLUGINS: Mapping[str, Path] = MappingProxyType({})
 
 
-def backend(name: str) -> Backend:
-    """The backend called `name`, one of NAMES. Raises UsageError."""
+def backend(
+    name: str,
+    *,
+    progress: Progress | None = None,
+    on_log: Callable[[str], None] | None = None,
+    plugins: Mapping[str, Path] = NO_PLUGINS,
+    timings: Path | None = None,
+) -> Backend:
+    """The backend called `name`, one of NAMES. Raises UsageError.
+
+    The rest is TensorRT's: who is told the phases of a build and its log, the plugin libraries that may be loaded,
+    by SHA-256, and the folder of its timing caches.
+    """
     if name == "onnxruntime":
         from trtreg.backends.onnxruntime import OnnxRuntime
 
@@ -17,5 +33,5 @@ def backend(name: str) -> Backend:
     if name in NAMES:
         from trtreg.backends.tensorrt import TensorRT
 
-        return TensorRT(name)
+        return TensorRT(name, progress=progress, on_log=on_log, plugins=plugins, timings=timings)
     raise UsageError(f"there is no backend {name!r}", hint=f"there are {', '.join(NAMES)}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trtreg.backends.onnxruntime_api import api, refusals
+from trtreg.backends.onnxruntime_api import api, preload_cuda, refusals
 from trtreg.backends.onnxruntime_order import settle_node_order
 from trtreg.backends.onnxruntime_refusals import build_refusal, one_line, out_of_memory
 from trtreg.backends.onnxruntime_session import OnnxRuntimeSession, signature_of
@@ -37,9 +37,10 @@ class OnnxRuntime:
     def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
         """Optimise `model` for this machine and save the result into the empty `folder`; the name of the file to load.
 
-        The same model gives the same bytes. Raises BuildFailed, UnusableModel; UsageError for a GPU target where
-        ONNX Runtime has no CUDA.
+        The same model gives the same bytes. Raises BuildFailed, UnusableModel; UsageError for settings that ONNX
+        Runtime has no use for, and for a GPU target where it has no CUDA.
         """
+        _require_no_settings(recipe)
         self._require_own_version(target)
         entry = CUDA_PLAN if target.architecture.startswith("sm_") else CPU_PLAN
         try:
@@ -81,11 +82,27 @@ class OnnxRuntime:
             )
 
 
+def _require_no_settings(recipe: Recipe) -> None:
+    """What changes nothing must not be in a key."""
+    if recipe.builder.chosen:
+        raise UsageError(
+            f"ONNX Runtime has no use for {recipe.builder}",
+            hint="leave it out, or ask for --backend tensorrt or tensorrt-rtx",
+        )
+    if len(recipe.optimization_profiles) > 1:
+        raise UsageError(
+            f"ONNX Runtime has no optimization profiles, and {len(recipe.optimization_profiles)} are asked for",
+            hint="give each input one --shape",
+        )
+
+
 def _open(model: Path, entry: str, options: Any) -> Any:
     """A session on the provider that `entry` names, and on no other."""
     wanted = [_CUDA, _CPU] if entry == CUDA_PLAN else [_CPU]
     if wanted[0] not in api().get_available_providers():
         raise _no_cuda("it was built without CUDA")
+    if entry == CUDA_PLAN:
+        preload_cuda()
     # The fallback prints to standard output and tries again on another provider: two things that we can't have.
     session = api().InferenceSession(model, options, providers=wanted, enable_fallback=False)
     if wanted[0] not in session.get_providers():

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from trtreg.backends import NO_PLUGINS
 from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module, require_architectures
 from trtreg.backends.tensorrt_config import configure, load_plugins, require_settings
@@ -30,8 +30,6 @@ from trtreg.interfaces import Progress, Session
 
 PLAN_NAME = "engine.plan"
 
-NO_PLUGINS: Mapping[str, Path] = MappingProxyType({})
-
 
 class TensorRT:
     """`tensorrt` or `tensorrt-rtx`.
@@ -40,7 +38,7 @@ class TensorRT:
     cancelled  asked at every step whether to stop
     on_log     given TensorRT's whole log of a build, from INFO upwards, however the build ended
     plugins    the plugin libraries that may be loaded, by their SHA-256
-    timings    a folder for TensorRT's timing caches, or None to keep none
+    timings    a folder with TensorRT's timing caches, which takes the build's own; None to keep none
     """
 
     def __init__(
@@ -125,16 +123,16 @@ class TensorRT:
         load_plugins(bench.builder, settings.plugins, self._plugins)
         network, _weights = parse_network(bench, model, content)
         config = configure(bench, network, recipe, parse_architecture(target.architecture))
-        with self._timing_cache(target, config, bench.log):
+        with self._timing_cache(config, bench.log):
             return _build(bench, network, config, Watch(self._progress, self._cancelled))
 
     @contextmanager
-    def _timing_cache(self, target: Target, config: Any, log: Log) -> Iterator[None]:
+    def _timing_cache(self, config: Any, log: Log) -> Iterator[None]:
         """What was measured is kept only if the build succeeds."""
         if self._timings is None or self._product.cross_builds:
             yield
             return
-        timings, start = TimingCache(self._timings, target), len(log.lines)
+        timings, start = TimingCache(self._timings), len(log.lines)
         timings.lend(config)
         log.forgive(start)
         yield

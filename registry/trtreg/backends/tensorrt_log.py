@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-_NO_DRIVER = re.compile(r"catchCudaError.*\bcudaError 35\b|CUDA initialization failure with error: 35")
+NO_DRIVER = re.compile(r"catchCudaError.*\bcudaError 35\b|CUDA initialization failure with error: 35")
 _PLACE = re.compile(r"^\[[\w.]+::\w+::\d+\] |^[\w.]+\.cpp:\d+: |^I\w+::\w+: | In \w+ at /_src/[^\s)]+")
 
 
@@ -41,7 +41,7 @@ class Log:
         return [
             _PLACE.sub("", line.text).strip()
             for line in self.lines
-            if line.is_error and not (without_gpu and _NO_DRIVER.search(line.text))
+            if line.is_error and not (without_gpu and NO_DRIVER.search(line.text))
         ]
 
     def reason(self, *, without_gpu: bool = False) -> str:

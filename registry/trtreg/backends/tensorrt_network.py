@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtreg.backends.tensorrt_api import Product, create_network, unsupported_nodes
-from trtreg.backends.tensorrt_log import Log
+from trtreg.backends.tensorrt_log import NO_DRIVER, Log
 from trtreg.backends.tensorrt_model import OnnxContent
 from trtreg.errors import BuildFailed, TrtregError, UnusableModel
 
@@ -85,4 +85,6 @@ def _reason(description: str) -> str:
         return "unsupported"
     if "Plugin not found" in description:
         return "no such operator, and no plugin of that name is loaded"
-    return _CONDITION.sub("", description).strip('" ') or description
+    # Without a GPU, TensorRT-RTX ends every description with the line about the missing driver.
+    lines = [line for line in description.splitlines() if not NO_DRIVER.search(line)]
+    return _CONDITION.sub("", " ".join(lines)).strip('" ') or description

@@ -60,21 +60,37 @@ def cross_target_here(architecture: str) -> Available | Missing:
 
 
 def installed_packages(runtime: str) -> list[Package]:
-    """The packages that provide `runtime`: one in a sound installation. Read off the names of the folders beside the
-    module, since `importlib.metadata` takes longer to import than all the rest of a hit."""
+    """The packages that provide `runtime`: one in a sound installation."""
     module = runtime.replace("-", "_")
-    spec = PathFinder.find_spec(module)
-    if spec is None or not spec.origin:
-        return []
-    named = re.compile(rf"{module}(?:_cu(\d+))?-(.+?)(?:\.post\d+)?\.dist-info")
-    folders = sorted(Path(spec.origin).parents[1].glob(f"{module}*.dist-info"))
+    named = re.compile(rf"{module}(?:_cu(\d+))?")
     found = [
-        Package(f"{runtime}-cu{match[1]}" if match[1] else runtime, match[2], match[1] or "")
-        for match in (named.fullmatch(folder.name) for folder in folders)
+        Package(f"{runtime}-cu{match[1]}" if match[1] else runtime, version, match[1] or "")
+        for match, version in ((named.fullmatch(name), version) for name, version in _distributions(module))
         if match
     ]
     # The package that only asks for the one with CUDA in its name says nothing of its own.
     return [package for package in found if package.cuda] or found
+
+
+def differing_parts(runtime: str) -> str:
+    """The packages that a runtime consists of, with their versions, if they aren't all of one version."""
+    module = runtime.replace("-", "_")
+    named = re.compile(rf"{module}(_cu\d+)?(_libs|_bindings)?")
+    parts = [(name, version) for name, version in _distributions(module) if named.fullmatch(name)]
+    if len({version for _, version in parts}) < 2:
+        return ""
+    return ", ".join(f"{name.replace('_', '-')} {version}" for name, version in parts)
+
+
+def _distributions(module: str) -> list[tuple[str, str]]:
+    """Name and version of the distributions beside `module` whose names begin with its own. Read off the names of
+    their folders, since `importlib.metadata` takes longer to import than all the rest of a hit."""
+    spec = PathFinder.find_spec(module)
+    if spec is None or not spec.origin:
+        return []
+    folders = sorted(Path(spec.origin).parents[1].glob(f"{module}*.dist-info"))
+    matches = [re.fullmatch(r"(\w+)-(.+?)(?:\.post\d+)?\.dist-info", folder.name) for folder in folders]
+    return [(match[1], match[2]) for match in matches if match]
 
 
 def probe(

@@ -48,7 +48,8 @@ class _Work:
     def build(self) -> Built:
         from trtreg.backends import backend
 
-        builder = backend(self._order.backend)
+        timings = self._order.folder / "timings"
+        builder = backend(self._order.backend, progress=self._progress, timings=timings if timings.is_dir() else None)
         with self._stage("rewrite"):
             rewritten = self._rewrite()
         folder = self._order.folder / "plan"

@@ -1,0 +1,174 @@
+"""Plans that nobody could run yet: kept apart, served only to those who ask, proven where they can run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from registry.conftest import Told, add
+from trtreg import wiring
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.target import Target
+from trtreg.errors import Miss, Unproven, UsageError
+from trtreg.interfaces import Notes
+from trtreg.probing import Chosen, choose
+from trtreg.registry import Registry
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="tensorrt-rtx isn't installed: pip install '.[tensorrt-rtx]'",
+)
+
+
+def elsewhere(*architectures: str) -> Callable[..., Chosen]:
+    """A machine that builds with ONNX Runtime for others of these architectures, and can't run them."""
+
+    def chooses(backend: str, *, notes: Notes, **_: object) -> Chosen:
+        here = choose("onnxruntime", notes=notes)
+        target = replace(here.target, architecture=",".join(architectures))
+        return Chosen(backend="onnxruntime", target=target, why="asked for", provable=False, gpu="")
+
+    return chooses
+
+
+def machine(architecture: str) -> Callable[..., Chosen]:
+    """A machine of that architecture, which runs what is made for it."""
+
+    def chooses(backend: str, *, notes: Notes, **_: object) -> Chosen:
+        here = choose("onnxruntime", notes=notes)
+        target = replace(here.target, architecture=architecture)
+        return Chosen(backend="onnxruntime", target=target, why="asked for", provable=True, gpu="")
+
+    return chooses
+
+
+def opened(choice: Callable[..., Chosen], told: Told | None = None) -> Registry:
+    return wiring.open_registry(settings=wiring.settings(), progress=told or Told(), choose=choice)
+
+
+@pytest.fixture
+def waiting(classifier: Path) -> Registry:
+    """A registry in which an engine of `tiny` for the architecture `alpha` waits."""
+    registry = opened(elsewhere("alpha"))
+    add(registry, "tiny", classifier)
+    with pytest.raises(Unproven, match="is built, but not proven"):
+        registry.get("tiny")
+    return registry
+
+
+def test_what_is_not_proven_is_not_served(waiting: Registry) -> None:
+    with pytest.raises(Unproven, match="waits for a machine with alpha"):
+        waiting.get("tiny")
+    with pytest.raises(Miss):
+        waiting.get("tiny", offline=True)
+    assert [r.state for r in waiting.engines()] == [EngineState.UNPROVEN]
+
+
+def test_it_is_not_built_twice(waiting: Registry) -> None:
+    told = Told()
+    with pytest.raises(Unproven):
+        opened(elsewhere("alpha"), told).get("tiny")
+    assert "build" not in told.stages
+
+
+def test_who_asks_for_it_gets_it_with_a_warning_and_nobody_else_does(waiting: Registry) -> None:
+    told = Told()
+    engine = opened(elsewhere("alpha"), told).get("tiny", allow_unproven=True)
+
+    assert engine.path.exists()
+    assert engine.manifest.gate is None
+    assert any("not proven" in line for line in told.lines)
+    with pytest.raises(Unproven):
+        waiting.get("tiny")
+
+
+def test_a_machine_that_can_run_it_proves_and_publishes_it(waiting: Registry) -> None:
+    there = opened(machine("alpha"))
+
+    ((record, report),) = there.judge_waiting()
+
+    assert report.verdict == "passed"  # type: ignore[union-attr]
+    assert there.engine(record.manifest.key).state is EngineState.PUBLISHED
+    assert there.get("tiny", build=False).source == "store"
+    assert list(there.judge_waiting()) == []
+
+
+def test_a_machine_that_can_not_run_it_leaves_it_alone_and_says_what_differs(waiting: Registry) -> None:
+    other = opened(machine("beta"))
+    (record,) = other.engines()
+
+    assert list(other.judge_waiting()) == []
+    with pytest.raises(Miss, match="architecture is alpha, here beta"):
+        other.judge_again(record.manifest.key)
+
+
+def test_a_plan_that_fails_its_first_gate_is_rejected(waiting: Registry) -> None:
+    there = opened(machine("alpha"))
+    there.models.set_tolerance("tiny", {"relative_l2": 0.0, "cosine": 1.0, "max_error": 0.0})
+    for _ in there.judge_waiting():
+        pass
+
+    (record,) = there.engines()
+    # The plan may be exact on this very machine; then there is nothing to reject.
+    exact = record.manifest.gate is not None and all(d.max_abs == 0 for d in record.manifest.gate.original)
+    assert record.state is (EngineState.PUBLISHED if exact else EngineState.REJECTED)
+
+
+def test_a_plan_for_several_is_proven_for_each_one_apart(classifier: Path) -> None:
+    builder = opened(elsewhere("alpha", "beta"))
+    add(builder, "tiny", classifier)
+    with pytest.raises(Unproven):
+        builder.get("tiny")
+    alpha, beta = opened(machine("alpha")), opened(machine("beta"))
+
+    list(alpha.judge_waiting())
+
+    assert alpha.get("tiny", build=False).manifest.target.architecture == "alpha"
+    with pytest.raises(Miss):
+        beta.get("tiny", build=False)
+    with pytest.raises(Unproven):
+        builder.get("tiny")
+
+    list(beta.judge_waiting())
+
+    assert beta.get("tiny", build=False).manifest.target.architecture == "beta"
+    assert builder.get("tiny").manifest.target.architecture == "alpha,beta"
+
+
+@needs_rtx
+def test_a_machine_without_a_gpu_builds_a_real_plan_for_one(registry: Registry, classifier: Path) -> None:
+    add(registry, "tiny", classifier)
+
+    with pytest.raises(Unproven, match=r"sm_89 and tensorrt-rtx"):
+        registry.get("tiny", precision="fp16", backend="tensorrt-rtx", target="sm_89")
+
+    engine = registry.get("tiny", precision="fp16", target="sm_89", allow_unproven=True)
+    assert engine.path.read_bytes()[:4] == b"vtrt"
+    assert engine.manifest.target == Target(
+        runtime="tensorrt-rtx",
+        runtime_version=engine.manifest.target.runtime_version,
+        architecture="sm_89",
+        platform=engine.manifest.target.platform,
+        cuda="12",
+    )
+
+
+@needs_rtx
+def test_one_plan_is_built_for_several_in_whatever_order(registry: Registry, classifier: Path) -> None:
+    add(registry, "tiny", classifier)
+    keys = {
+        registry.get("tiny", target=target, allow_unproven=True).key
+        for target in ("sm_86,sm_89,sm_120", "sm_120,sm_86,sm_89")
+    }
+
+    assert len(keys) == 1
+
+
+@needs_rtx
+def test_another_backend_can_not_build_for_a_gpu_that_is_not_here(with_model: Registry) -> None:
+    with pytest.raises(UsageError, match="target"):
+        with_model.get("tiny", backend="onnxruntime", target="sm_89")

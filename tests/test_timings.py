@@ -1,0 +1,124 @@
+"""Timing caches in the store: nothing measured is lost, whatever builds overlap, and no build fails for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtreg.core.target import Target
+from trtreg.core.timing import timing_prefix
+from trtreg.errors import BuildFailed, Unreachable
+from trtreg.testing import MemoryStore
+from trtreg.timings import Timings
+
+H100 = Target(
+    runtime="tensorrt",
+    runtime_version="10.13.3.9",
+    architecture="sm_90",
+    platform="linux-x86_64",
+    cuda="12",
+    device="NVIDIA H100 80GB HBM3, 132 multiprocessors",
+)
+
+
+def known(folder: Path) -> set[str]:
+    """What a build finds: each line of a cache is one timing."""
+    return {line for path in (folder / "timings").glob("*.lent") for line in path.read_text().split()}
+
+
+def measure(folder: Path, *timings: str) -> None:
+    """What a build leaves: all that it found, and its own."""
+    (folder / "timings" / "measured").write_text("\n".join(sorted(known(folder) | set(timings))))
+
+
+def fresh(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def test_a_build_finds_what_earlier_ones_measured_in_one_record(tmp_path: Path) -> None:
+    store = MemoryStore()
+    for name in ("a", "b", "c"):
+        with Timings(store).lent(H100, fresh(tmp_path, name)):
+            measure(tmp_path / name, name)
+    assert [content.decode().split() for content in store.records.values()] == [["a", "b", "c"]]
+
+
+def test_a_build_that_measured_nothing_new_leaves_the_record(tmp_path: Path) -> None:
+    store = MemoryStore()
+    for name in ("a", "b"):
+        with Timings(store).lent(H100, fresh(tmp_path, name)):
+            measure(tmp_path / name, "same")
+    assert list(store.records.values()) == [b"same"]
+
+
+@given(order=st.permutations("aabbcc"))
+def test_builds_that_overlap_lose_nothing(order: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    store, folder = MemoryStore(), tmp_path_factory.mktemp("orders")
+    running: dict[str, AbstractContextManager[None]] = {}
+    for name in order:
+        if name not in running:
+            running[name] = Timings(store).lent(H100, fresh(folder, name))
+            running[name].__enter__()
+        else:
+            measure(folder / name, name)
+            running[name].__exit__(None, None, None)
+    with Timings(store).lent(H100, fresh(folder, "last")):
+        assert known(folder / "last") == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"runtime_version": "10.16.1.11"},
+        {"cuda": "13"},
+        {"architecture": "sm_89"},
+        {"device": "NVIDIA H100 PCIe, 114 multiprocessors"},
+        {"platform": "linux-aarch64"},
+    ],
+)
+def test_each_version_and_device_has_caches_of_its_own(other: dict[str, str], tmp_path: Path) -> None:
+    store = MemoryStore()
+    with Timings(store).lent(H100, fresh(tmp_path, "a")):
+        measure(tmp_path / "a", "a")
+    with Timings(store).lent(replace(H100, **other), fresh(tmp_path, "b")):
+        assert known(tmp_path / "b") == set()
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with pytest.raises(BuildFailed), Timings(store).lent(H100, tmp_path):
+        measure(tmp_path, "half")
+        raise BuildFailed("out of memory")
+    assert store.records == {}
+
+
+def test_a_damaged_record_is_not_lent(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.replace_record(timing_prefix(H100) + "0" * 64, b"not of that digest")
+    with Timings(store).lent(H100, tmp_path):
+        assert known(tmp_path) == set()
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt-rtx"])
+def test_what_takes_no_timings_gets_no_folder(runtime: str, tmp_path: Path) -> None:
+    with Timings(MemoryStore()).lent(replace(H100, runtime=runtime), tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_out_of_reach_fails_no_build(tmp_path: Path) -> None:
+    class Gone(MemoryStore):
+        def record_names(self, prefix: str) -> Iterator[str]:
+            raise Unreachable("gone")
+
+        def insert_record(self, name: str, content: bytes) -> bool:
+            raise Unreachable("gone")
+
+    with Timings(Gone()).lent(H100, tmp_path):
+        measure(tmp_path, "a")
