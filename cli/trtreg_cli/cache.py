@@ -38,6 +38,8 @@ def prune(ctx: click.Context, max_size: str | None, older_than: float | None) ->
 
     if max_size is None and older_than is None:
         raise UsageError("prune by what?", hint="--max-size 20G, --older-than 30")
+    if older_than is not None and not 0 <= older_than < float("inf"):
+        raise UsageError(f"--older-than takes days, from 0, not {older_than:g}")
     dropped = open_cache(settings_of(ctx)).prune(
         max_bytes=None if max_size is None else size_in_bytes(max_size),
         older_than=None if older_than is None else older_than * 86400,

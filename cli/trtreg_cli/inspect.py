@@ -28,4 +28,4 @@ def inspect(file: Path, as_json: bool) -> None:
         for note in inspection.notes:
             click.echo(f"  {note}")
     if inspection.problem:
-        raise UnusableModel(f"{file}: {inspection.problem}")
+        raise UnusableModel(f"{file}: {inspection.problem.removeprefix(f'{file.name}: ')}")

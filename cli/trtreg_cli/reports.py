@@ -70,6 +70,4 @@ def _deviations(deviations: tuple[Deviation, ...]) -> list[str]:
     head = ("output", "max abs", "mean abs", "relative L2", "cosine", "max/range", "NaN/Inf")
     lines = ["  " + line for line in table(head, rows).splitlines()]
     more = len(ranked) - _WORST
-    return lines + (
-        [f"  … and {more} more of the worst columns, which is what a report keeps (--json)"] if more > 0 else []
-    )
+    return lines + ([f"  … and {more} more (--json; of single columns a report keeps the worst)"] if more > 0 else [])

@@ -89,8 +89,8 @@ def load_settings(
     flags            by setting name; None where it wasn't given
     physical_memory  bytes; the default memory limit is four fifths of it
 
-    Raises UsageError for a `trtreg.toml` that can't be read, for a setting that it shouldn't have, and for an
-    empty one.
+    Raises UsageError for a `trtreg.toml` that can't be read, for a setting that it shouldn't have, for an empty
+    one, and for one that is no UTF-8.
     """
     given = [
         _from_flags(flags),
@@ -110,8 +110,7 @@ def load_settings(
     # A file in home has been found by it, and can't move it any more.
     chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}
     for name, setting in chosen.items():
-        if not setting.value.strip():
-            raise UsageError(f"{name} is empty (from {setting.origin})", hint=f"it is: {DESCRIPTIONS[name]}")
+        _require_text(name, setting)
     return Settings(by_name=chosen)
 
 
@@ -161,6 +160,16 @@ def _default_home(environment: Mapping[str, str]) -> str:
 def _folder(name: str) -> Path:
     # expanduser by os.path: Path.expanduser raises where there is no home folder, as in some containers.
     return Path(os.path.expanduser(name)).absolute()  # noqa: PTH111
+
+
+def _require_text(name: str, setting: Setting) -> None:
+    if not setting.value.strip():
+        raise UsageError(f"{name} is empty (from {setting.origin})", hint=f"it is: {DESCRIPTIONS[name]}")
+    try:
+        setting.value.encode()
+    except UnicodeEncodeError:
+        # ONNX Runtime takes no path that isn't.
+        raise UsageError(f"{name} is no UTF-8: {setting.value!r} (from {setting.origin})") from None
 
 
 def _positive(name: str, setting: Setting) -> float:

@@ -72,14 +72,12 @@ def test_an_engine_of_ours_is_told_from_its_model(console: Console) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "empty"),
-        (b"just a text\n", "text"),
+        (b"just a text\n", "aren't an ONNX model"),
         (b"\x08\x08\x12\x04abc", ""),
-        (b"ftrt" + bytes(60), ""),
-        (struct.pack("<Q", 1 << 60) + b'{"a":1}', "can't be read"),
+        (struct.pack("<Q", 1 << 20) + b'{"a":1}', ""),
         (b"PK\x03\x04" + bytes(60), "can't be read"),
     ],
-    ids=["empty", "text", "torn ONNX", "torn plan", "safetensors with a huge header", "torn archive"],
+    ids=["text", "torn ONNX", "torn safetensors", "torn archive"],
 )
 def test_a_file_that_cannot_be_used_is_8_and_still_told_of(
     bare_console: Console, tmp_path: Path, content: bytes, said: str
@@ -92,6 +90,7 @@ def test_a_file_that_cannot_be_used_is_8_and_still_told_of(
     assert "MB" in answer.out.splitlines()[0]
     (refusal,) = answer.err.splitlines()
     assert refusal.startswith(f"error: {tmp_path}/file: ")
+    assert refusal.count("file: ") == 1
     assert said in answer.out + answer.err
 
 

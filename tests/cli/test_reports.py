@@ -35,4 +35,4 @@ def test_hidden_arithmetic_has_its_own_section_where_it_was_tried() -> None:
 def test_columns_beyond_the_first_are_counted() -> None:
     columns = tuple(replace(EXACT, scope=Scope.COLUMN, column=str(n)) for n in range(16))
     lines = gate_lines(replace(REPORT, original=(EXACT, *columns)))
-    assert "  … and 5 more of the worst columns, which is what a report keeps (--json)" in lines
+    assert "  … and 5 more (--json; of single columns a report keeps the worst)" in lines

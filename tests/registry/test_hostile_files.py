@@ -126,6 +126,7 @@ def _observed(workplace: Path, label: str, arguments: list[str]) -> Outcome:
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": os.fspath(workplace),
         },
+        cwd=workplace,
         capture_output=True,
         text=True,
         check=False,
@@ -161,11 +162,11 @@ def test_a_file_is_served_or_refused_for_a_stated_reason(
 def test_no_file_outside_the_models_folder_is_opened(
     outcomes: dict[tuple[str, str], Outcome], file: str, call: str, workplace: Path, shared_data: Path
 ) -> None:
-    """Beside it there is Python itself, trtreg with its libraries, its home, and what the kernel tells."""
+    """Beside it there is Python itself, trtreg with its libraries, its home, and what the system tells of itself."""
     code = [sys.prefix, sys.base_prefix, *_folders_of_code()]
     own = [shared_data / Path(file).parent, workplace]
-    kernel = ["/proc", "/sys/devices/system/cpu", "/dev"]
-    allowed = [Path(p).resolve() for p in (*code, *own, *kernel)]
+    system = ["/proc", "/sys/devices/system/cpu", "/dev", "/etc/os-release"]
+    allowed = [Path(p).resolve() for p in (*code, *own, *system)]
 
     opened = outcomes[file, call].opened
 

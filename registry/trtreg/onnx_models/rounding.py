@@ -1,8 +1,9 @@
 """A twin of a 16-bit model that rounds after every node, as hardware with 16-bit arithmetic does.
 
 ONNX Runtime's CPU has few 16-bit kernels. It runs such nodes in fp32, with casts around them, and drops the casts
-between two of them as free of meaning: what would overflow or vanish in 16 bits doesn't. Casts that stand in the
-model itself it keeps, at every level of optimisation. So here each node is put between casts of our own.
+between two of them as free of meaning: what would overflow or vanish in 16 bits doesn't. A pair of casts that stands
+in the model itself it keeps, at every level of optimisation, but not one of its own and one of ours. So here every
+node is put between casts of our own, and none is left for it to wrap.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _elements(graph: GraphProto) -> dict[str, int]:
 
 
 def _cast(source: str, result: str, element: int) -> NodeProto:
-    return helper.make_node("Cast", [source], [result], name=f"Cast:{result}", to=element)
+    return helper.make_node("Cast", [source], [result], to=element)
 
 
 def _set_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:

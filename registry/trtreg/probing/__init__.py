@@ -86,9 +86,12 @@ def survey(notes: Notes) -> tuple[tuple[str, Finding], ...]:
 def _require_device(machine: Inquiry) -> None:
     from trtreg.probing.nvml import choose_gpu
 
-    gpu = machine.gpus if isinstance(machine.gpus, Missing) else choose_gpu(machine.gpus, machine.device)
+    gpus = machine.gpus
+    if isinstance(gpus, Missing):
+        raise UsageError(f"--device {machine.device} can't be used: {gpus.reason}", hint="leave --device out")
+    gpu = choose_gpu(gpus, machine.device)
     if isinstance(gpu, Missing):
-        raise UsageError(f"--device {machine.device} can't be used here: {gpu.reason}", hint=gpu.remedy)
+        raise UsageError(gpu.reason, hint=gpu.remedy)
 
 
 def _named(backend: str, machine: Inquiry) -> Chosen:
