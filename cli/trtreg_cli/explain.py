@@ -9,6 +9,7 @@ import click
 from trtreg.core.records import to_json, to_plain
 from trtreg_cli.context import registry_of
 from trtreg_cli.options import request_of, request_options
+from trtreg_cli.reports import question_lines
 
 if TYPE_CHECKING:
     from trtreg.review import Explanation
@@ -37,9 +38,7 @@ def explain(ctx: click.Context, /, as_json: bool, **asked: Any) -> None:
 def _lines(explanation: Explanation) -> list[str]:
     asked = explanation.asked
     lines = [_ANSWERS[explanation.answer], f"key {asked.key}", f"{asked.chosen.backend}: {asked.chosen.why}", ""]
-    fields = asked.posed.question.keyed_fields()
-    width = max(map(len, fields))
-    lines += [f"  {name:{width}}  {value or '-'}" for name, value in fields.items()]
+    lines += question_lines(asked.posed.question)
     if explanation.rejection:
         lines += ["", "why it was rejected:", *(f"  {reason}" for reason in explanation.rejection.reasons)]
     if explanation.nearest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ def cli(ctx: click.Context, /, quiet: bool, verbose: bool, **flags: str | None) 
 def run() -> None:
     """Entry point of the console script."""
     _occupy_standard_streams()
+    # As by Ctrl-C: what `timeout` and batch systems end should leave nothing behind, either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_exit_code())
 
 

@@ -8,6 +8,7 @@ from trtreg_cli.tables import megabytes, table
 
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
+    from trtreg.core.key import Question
     from trtreg.core.verdict import Deviation, GateReport
 
 _WORST = 12
@@ -20,16 +21,23 @@ def engine_lines(record: EngineRecord) -> list[str]:
     lines = [f"key   {manifest.key}", f"state {record.state}{served}", f"plan  {manifest.plan_digest}"]
     lines += [f"      {f.name} ({megabytes(f.size)} MB) sha256 {f.sha256}" for f in manifest.plan.files]
     lines += ["", "what it answers"]
-    fields = manifest.question.keyed_fields()
-    width = max(map(len, fields))
-    lines += [f"  {name:{width}}  {value}" for name, value in fields.items() if value]
-    lines += [f"  {'rewritten as':{width}}  {manifest.rewritten_digest}"]
+    lines += [*question_lines(manifest.question), f"  rewritten as {manifest.rewritten_digest}"]
     lines += ["", *(gate_lines(manifest.gate) if manifest.gate else ["not judged yet"])]
     provenance = manifest.provenance
     lines += ["", f"built from {provenance.model} on {provenance.host}, {provenance.built_at[:19]} UTC"]
     lines += ["  " + ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in provenance.seconds.items())]
     lines += ["  " + ", ".join(f"{name} {version}" for name, version in sorted(provenance.versions.items()))]
     return lines + [f"  {note}" for note in provenance.notes]
+
+
+def question_lines(question: Question) -> list[str]:
+    """The keyed fields, a line each, without those that this runtime has no use for."""
+    fields = question.keyed_fields()
+    if question.target.runtime == "onnxruntime":
+        fields = {name: value for name, value in fields.items() if not name.startswith("recipe.builder.")}
+    shown = {name: value for name, value in fields.items() if value}
+    width = max(map(len, shown))
+    return [f"  {name:{width}}  {value}" for name, value in shown.items()]
 
 
 def gate_lines(report: GateReport) -> list[str]:

@@ -105,7 +105,9 @@ def test_other_models_build_in_each_float_type(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["magika_v3_2", "mnist-8", "needs_constraints", "super_resolution", "tiny_bert_random"])
+@pytest.mark.parametrize(
+    "name", ["magika_v3_2", "mnist-8", "needs_constraints", "super_resolution", "tiny_bert_random"]
+)
 def test_other_models_build_with_int8_pairs(name: str, shared_data: Path, tmp_path: Path) -> None:
     model = rewritten(shared_data / "models" / f"{name}.onnx", Precision.INT8, tmp_path)
     assert build(model, recipe(SHAPES.get(name), Precision.INT8))

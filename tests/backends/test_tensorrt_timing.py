@@ -32,9 +32,7 @@ def test_a_first_build_starts_with_none_and_leaves_one(builder: tuple[Any, Log],
     assert (tmp_path / "measured").read_bytes() == bytes(config.get_timing_cache().serialize())
 
 
-def test_a_cache_that_tensorrt_refuses_is_left_out_and_fails_no_build(
-    builder: tuple[Any, Log], tmp_path: Path
-) -> None:
+def test_a_cache_that_tensorrt_refuses_is_left_out_and_fails_no_build(builder: tuple[Any, Log], tmp_path: Path) -> None:
     (tmp_path / "old.lent").write_bytes(b"of another version")
     maker, log = builder
     config = maker.create_builder_config()

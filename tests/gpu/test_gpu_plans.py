@@ -5,14 +5,12 @@ Not seen to pass yet: no machine so far had both a GPU and a runtime that works 
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-import pynvml
 import pytest
 from onnx import TensorProto, helper
 
@@ -22,25 +20,23 @@ from trtreg.core.builder_settings import Weights
 from trtreg.core.target import Target
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.probing.finding import Available
-from trtreg.probing.nvidia import installed_packages, probe
+from trtreg.probing.inquiry import Inquiry
+from trtreg.probing.nvidia import probe_here
+from trtreg.storage.notes import Notes
+from trtreg.testing import MemoryStore
+from trtreg.timings import Timings
 
 
-def target_of(runtime: str) -> Target:
-    found = probe(
-        runtime,
-        packages=installed_packages(runtime),
-        nvml=pynvml,
-        environment=os.environ,
-        platform="linux-x86_64",
-    )
+def target_of(runtime: str, notes: Path) -> Target:
+    found = probe_here(runtime, Inquiry(Notes(notes)))
     if not isinstance(found, Available):
         pytest.skip(f"{runtime}: {found.reason}")
     return found.target
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
-def target(request: pytest.FixtureRequest) -> Target:
-    return target_of(request.param)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
+    return target_of(request.param, tmp_path_factory.mktemp("notes"))
 
 
 def case(shared_data: Path, name: str) -> dict[str, np.ndarray]:
@@ -112,14 +108,16 @@ def test_a_stripped_plan_runs_once_it_is_refitted(target: Target, shared_data: P
 
 def test_timings_are_kept_and_used(shared_data: Path, tmp_path: Path) -> None:
     """Expected: TensorRT takes the second build's timings from the cache, which grows no further."""
-    target = target_of("tensorrt")
-    backend = TensorRT("tensorrt", timings=tmp_path / "timings")
-    sizes = []
+    target = target_of("tensorrt", tmp_path / "notes")
+    store, sizes = MemoryStore(), []
     for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        backend.build(shared_data / "models" / "mnist-8.onnx", recipe(), target, tmp_path / name)
-        sizes.append(sum(p.stat().st_size for p in (tmp_path / "timings").glob("*.timing")))
-    assert sizes[0] == sizes[1] > 0
+        (tmp_path / name / "plan").mkdir(parents=True)
+        with Timings(store).lent(target, tmp_path / name):
+            backend = TensorRT("tensorrt", timings=tmp_path / name / "timings")
+            backend.build(shared_data / "models" / "mnist-8.onnx", recipe(), target, tmp_path / name / "plan")
+        sizes.append([len(content) for content in store.records.values()])
+    assert len(sizes[0]) == 1
+    assert sizes[0] == sizes[1]
 
 
 def test_a_plan_of_another_release_is_refused_by_its_first_bytes(
@@ -140,6 +138,6 @@ def test_a_plan_of_another_release_is_refused_by_its_first_bytes(
 
 def test_another_gpu_s_target_is_refused_by_tensorrt(shared_data: Path, tmp_path: Path) -> None:
     """Expected: TensorRT builds for the GPU at hand only."""
-    elsewhere = replace(target_of("tensorrt"), architecture="sm_75")
+    elsewhere = replace(target_of("tensorrt", tmp_path / "notes"), architecture="sm_75")
     with pytest.raises(UsageError, match="for the GPU it runs on"):
         TensorRT("tensorrt").build(shared_data / "models" / "mnist-8.onnx", recipe(), elsewhere, tmp_path)

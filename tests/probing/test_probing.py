@@ -147,7 +147,16 @@ def test_another_cpu_is_noticed(installed: Path, monkeypatch: pytest.MonkeyPatch
     assert isinstance(asked(memory), Missing)
 
 
-@pytest.mark.parametrize("note", [{}, {"version": "1"}, {"layout": "abc"}, {"version": "1", "layout": "abc"}, {"version": "", "layout": None, "cuda": ""}])
+@pytest.mark.parametrize(
+    "note",
+    [
+        {},
+        {"version": "1"},
+        {"layout": "abc"},
+        {"version": "1", "layout": "abc"},
+        {"version": "", "layout": None, "cuda": ""},
+    ],
+)
 def test_a_note_that_lacks_something_is_asked_again(note: dict[str, object]) -> None:
     memory = remembering()
     [(kind, subject)] = memory.notes

@@ -121,11 +121,14 @@ def test_the_build_process_dies_with_the_one_that_waits_for_it(fresh: list[str |
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["at work", "hanging"])
-def test_an_interrupt_ends_all_at_once_and_leaves_nothing(fresh: list[str | Path], tmp_path: Path, hangs: bool) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupt_ends_all_at_once_and_leaves_nothing(
+    fresh: list[str | Path], tmp_path: Path, how: signal.Signals, hangs: bool
+) -> None:
     with running(*fresh, "get", "tiny") as get:
         get.until("rewriting the precision")
         child = get.stop_child() if hangs else get.child()
-        get.process.send_signal(signal.SIGINT)
+        get.process.send_signal(how)
         # Far less than the time limit, far more than it takes.
         get.process.wait(timeout=10)
         assert get.end() == (130, "")

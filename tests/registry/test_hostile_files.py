@@ -13,7 +13,7 @@ import pytest
 
 from registry.running import COMMAND
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 _ADD, _FP32, _FP16 = "model add", "get --fp32", "get --fp16"
 _DONE = (0, "")

@@ -19,6 +19,7 @@ from trtreg.onnx_models.quantization import Case, quantize
 from trtreg.onnx_models.reading import open_model
 from trtreg.onnx_models.selection import name_nodes, select_nodes
 from trtreg.onnx_models.shapes import fix_shapes
+from trtreg.onnx_models.variances import variance_nodes
 from trtreg.onnx_models.walking import parts
 from trtreg.onnx_models.writing import write_model
 
@@ -128,4 +129,9 @@ def _halved(model: ModelProto, recipe: Recipe, keep: frozenset[str]) -> tuple[Mo
         model = inliner.inline_local_functions(model)
     least = _BF16_OPSET if target is BF16 else _QDQ_OPSET if quantized else 0
     notes += filter(None, [raise_opset(model, least)])
-    return model, [*notes, *convert(model, target, keep=keep, keep_io_types=recipe.keep_io_types)]
+    # Inlined functions and a raised opset bring nodes without names.
+    name_nodes(model)
+    variances = variance_nodes(model) - keep
+    notes += convert(model, target, keep=keep | variances, keep_io_types=recipe.keep_io_types)
+    notes += [f"kept in fp32: {len(variances)} nodes that compute variances or norms"] if variances else []
+    return model, notes

@@ -36,8 +36,9 @@ class Inquiry:
     def gpus(self) -> Gpus | Missing:
         """The GPUs that CUDA would see.
 
-        NVML is asked every time, for some 20 ms, and its answer never noted down: GPUs are divided, taken away and
-        given to containers while a machine runs, and nothing cheaper than NVML tells that they were.
+        NVML is asked on every request, though it takes 12 ms on an H100 and its bindings as long to import, and its
+        answer is never noted down: GPUs are divided, taken away and given to containers while a machine runs, and
+        nothing cheaper than NVML tells that they were.
         """
         if not self.has_driver:
             return Missing("no NVIDIA driver here", "build for another machine's GPU with --target sm_89")

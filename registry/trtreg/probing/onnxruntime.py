@@ -74,7 +74,7 @@ def _gpu(package: Path, cuda: str, machine: Inquiry) -> Gpu | Missing:
     if not gpus.serve(cuda):
         return Missing(
             f"onnxruntime-gpu needs CUDA {cuda}, but the driver {gpus.driver} serves up to CUDA {gpus.cuda}",
-            "update NVIDIA's driver",
+            "update NVIDIA's driver, or install an older onnxruntime-gpu",
         )
     return choose_gpu(gpus, machine.device)
 
