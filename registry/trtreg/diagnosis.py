@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.errors import TrtregError
-from trtreg.probing import Available, Finding, Inquiry, Missing, survey
+from trtreg.probing import Available, Finding, Missing, survey
 from trtreg.probing.libraries import has_cuda_bindings, load_failures
 from trtreg.probing.nvidia import TENSORRT, TENSORRT_RTX, differing_parts, installed_packages
 
@@ -32,7 +32,7 @@ class BackendState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Settings by name; the state of catalog, store, cache and NVIDIA's driver in words; backends by name."""
+    """Settings by name; the state of catalog, store and cache in words; backends by name."""
 
     settings: Mapping[str, Setting]
     parts: Mapping[str, str]
@@ -47,7 +47,6 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
             "catalog": _state(lambda: _catalog(settings.catalog)),
             "store": _state(lambda: _folder(settings.store)),
             "cache": _state(lambda: _folder(settings.cache)),
-            "NVIDIA driver": _driver(Inquiry(notes)),
         },
         backends=_backends(survey(notes)),
     )
@@ -78,24 +77,20 @@ def _folder(path: Path) -> str:
     return free if existing == path else f"not there yet; made when first needed ({free})"
 
 
-def _driver(machine: Inquiry) -> str:
-    if not machine.has_driver:
-        return "none here"
-    gpus = machine.gpus
-    if isinstance(gpus, Missing):
-        return f"{gpus.reason}; {gpus.remedy}"
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        return f"{gpus.driver}, but CUDA's library isn't found: {error}; in a container, ask for the compute capability"
-    return f"{gpus.driver}, for CUDA up to {gpus.cuda}"
-
-
 def _backends(findings: tuple[tuple[str, Finding], ...]) -> dict[str, BackendState]:
     packages = {name: installed_packages(name) for name in (TENSORRT, TENSORRT_RTX)}
     on_gpu = [name for name, finding in findings if isinstance(finding, Available) and finding.gpu]
     failures = load_failures(name for name, _ in findings if packages.get(name) or name in on_gpu)
     return {name: _backend(name, finding, failures.get(name)) for name, finding in findings}
+
+
+def _absent_driver_library() -> str:
+    """A container may be given NVML and no CUDA."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _backend(name: str, finding: Finding, failure: str | None) -> BackendState:
@@ -110,6 +105,9 @@ def _backend(name: str, finding: Finding, failure: str | None) -> BackendState:
         remedies.append("install all of them in one version")
     if isinstance(finding, Missing):
         return BackendState(facts=facts, missing=finding.reason, remedy="; ".join([finding.remedy, *remedies]))
+    if finding.gpu and (absent := _absent_driver_library()):
+        facts["driver's libraries"] = absent
+        remedies.append("install all of NVIDIA's driver; a container must ask for its compute capability")
     if finding.shortfall:
         facts["not on the GPU"] = finding.shortfall
     if name in (TENSORRT, TENSORRT_RTX) and not has_cuda_bindings():

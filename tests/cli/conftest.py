@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -73,8 +74,10 @@ def bare_console(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         capsys.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["trtreg", *map(os.fspath, arguments)])
+            before = signal.getsignal(signal.SIGTERM)
             with pytest.raises(SystemExit) as leaving:
                 main.run()
+            signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         assert isinstance(leaving.value.code, int)
         return Answer(leaving.value.code, out, err)

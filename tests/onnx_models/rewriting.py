@@ -35,7 +35,7 @@ def rewritten(
         keep_fp32=tuple(sorted(keep)),
         profiles=tuple(map(parse_shape, shapes)),
         keep_io_types=keep_io_types,
-        calibration="c" * 64 if precision is Precision.INT8 else "",
+        calibration="c" * 64 if precision.is_calibrated else "",
     )
     return rewrite(model=model, recipe=recipe, runtime=runtime, folder=folder, calibration=calibration)
 

@@ -86,8 +86,9 @@ def test_a_get_that_is_killed_at_any_moment_leaves_a_registry_that_is_right(home
             assert all(gone(child) for child in children_of(get.process.pid))
         _assert_every_record_has_its_bytes(home / "store")
 
-    for path in _drafts(home):
-        os.utime(path, (0, 0), follow_symlinks=False)
+    for draft in _drafts(home):
+        for path in (draft, *draft.rglob("*")):
+            os.utime(path, (0, 0))
     plan = Path(_call(home, "get", "tiny", "--rebuild").strip())
     assert (plan, plan.read_bytes()) == (undisturbed, content)
     assert _drafts(home / "store") == []

@@ -113,7 +113,7 @@ def _open(model: Path, entry: str, options: Any) -> Any:
 def _no_cuda(reason: str) -> UsageError:
     return UsageError(
         f"this ONNX Runtime can't run on the GPU: {reason}",
-        hint="install onnxruntime-gpu in place of onnxruntime, with the CUDA and cuDNN that it names",
+        hint="pip install 'trtreg[gpu]' in place of onnxruntime; `trtreg doctor` names a library that is missing",
     )
 
 

@@ -4,9 +4,9 @@ What a node may compute in is read from its operator's type constraints in the m
 type its producer gives; whoever needs the other type gets a cast, one per value, type and graph. Subgraphs keep
 their borders in fp32 and are converted inside.
 
-Two kinds of fp32 stay on purpose, besides what the caller names. Arithmetic on sizes (from Shape and Size) feeds reshapes and grids, where 2049
-must not become 2048. Operators of other domains, control flow itself, and nodes whose result's type isn't decided by
-their inputs are left as they are.
+Two kinds of fp32 stay on purpose, besides what the caller names. Arithmetic on sizes (from Shape and Size) feeds
+reshapes and grids, where 2049 must not become 2048. Operators of other domains, control flow itself, and nodes whose
+result's type isn't decided by their inputs are left as they are.
 """
 
 from __future__ import annotations

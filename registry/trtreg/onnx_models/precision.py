@@ -47,9 +47,10 @@ def rewrite(
 ) -> Rewritten:
     """Rewrite the examined `model` as `recipe` says. The same model and recipe give the same bytes.
 
-    runtime      what will build it: `onnxruntime`, `tensorrt` or `tensorrt-rtx`; int8 differs between them
+    runtime      what will build it: `onnxruntime`, `tensorrt` or `tensorrt-rtx`; int8 differs between them, and
+                 fp8 is for the latter two
     folder       takes the rewritten model and its external weights; `model` itself is never written to
-    calibration  for int8: the inputs of each run, by input name
+    calibration  for int8 and fp8: the inputs of each run, by input name
 
     The path is `model` itself where nothing had to change. Raises UsageError for a recipe that doesn't fit the
     model, BuildFailed where a library can't do what it asks.
@@ -110,14 +111,13 @@ def _converted(
 ) -> tuple[ModelProto, list[str]]:
     if recipe.precision in (Precision.FP16, Precision.BF16):
         return _halved(model, recipe, keep)
-    if recipe.precision is not Precision.INT8:
-        raise BuildFailed(
-            f"trtreg doesn't rewrite models to {recipe.precision}",
-            hint=f"register a model that is quantized to {recipe.precision} already, or build int8",
-        )
     if calibration is None:
-        raise UsageError("int8 needs a calibration sample", hint="name one of the model's samples with --calibration")
-    quantized, notes = quantize(model, runtime=runtime, keep=keep, calibration=calibration, folder=folder)
+        raise UsageError(
+            f"{recipe.precision} needs a calibration sample", hint="name one of the model's samples with --calibration"
+        )
+    quantized, notes = quantize(
+        model, precision=recipe.precision, runtime=runtime, keep=keep, calibration=calibration, folder=folder
+    )
     return quantized, list(notes)
 
 

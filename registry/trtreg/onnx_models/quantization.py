@@ -1,4 +1,4 @@
-"""int8 by QuantizeLinear/DequantizeLinear pairs, with ranges measured on real inputs."""
+"""int8 and fp8 by QuantizeLinear/DequantizeLinear pairs, with ranges measured on real inputs."""
 
 from __future__ import annotations
 
@@ -15,50 +15,71 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from trtreg.core.recipe import Precision
 from trtreg.errors import BuildFailed, UsageError
+from trtreg.onnx_models.float8 import make_fp8
 from trtreg.onnx_models.opsets import raise_ir_version, raise_opset
 from trtreg.onnx_models.walking import parts
 from trtreg.onnx_models.writing import write_model
 
 Case = Mapping[str, NDArray[Any]]
 
-_LEAST_OPSET = 13
-"""The first in which a scale per channel can be written."""
+_LEAST_OPSET = {Precision.INT8: 13, Precision.FP8: 19}
+"""The first in which a scale per channel can be written, and the first with fp8."""
 _PRODUCTS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """What TensorRT gets its inputs quantized of: it spreads int8 from there, and refuses it elsewhere."""
 
 
 def quantize(
-    model: ModelProto, *, runtime: str, keep: Set[str], calibration: Sequence[Case], folder: Path
+    model: ModelProto,
+    *,
+    precision: Precision,
+    runtime: str,
+    keep: Set[str],
+    calibration: Sequence[Case],
+    folder: Path,
 ) -> tuple[ModelProto, tuple[str, ...]]:
-    """`model` with its tensors in int8 and the notes of it; `model` itself is used up.
+    """`model` with its tensors in int8 or fp8 and the notes of it; `model` itself is used up.
 
     runtime      `onnxruntime` gets unsigned activations with a zero point and int32 biases, which its CPU kernels
-                 fuse; TensorRT takes neither, so that the others get symmetric int8 and float biases
+                 fuse; TensorRT takes neither, so that the others get symmetric int8 and float biases. Only these
+                 take fp8
     keep         names of nodes that stay in fp32
     calibration  the inputs of each run that ranges are measured on, by input name
     folder       takes temporary files, which are gone afterwards
 
-    Raises UsageError for cases that don't fit the inputs, BuildFailed where nothing can be quantized.
+    Raises UsageError for cases that don't fit the inputs and for fp8 on ONNX Runtime, BuildFailed where nothing can
+    be quantized.
     """
+    _check_runtime(precision, runtime)
     _check_cases(model, calibration)
-    notes = [raise_opset(model, _LEAST_OPSET)]
+    notes = [raise_opset(model, _LEAST_OPSET[precision])]
     raise_ir_version(model)
     with tempfile.TemporaryDirectory(prefix="quantize-", dir=folder) as scratch:
         source, result = Path(scratch, "source.onnx"), Path(scratch, "quantized.onnx")
         _mark_as_prepared(model)
         external = write_model(model, source)
-        _quantize_file(source, result, runtime, keep, calibration, external)
+        _quantize_file(source, result, precision, runtime, keep, calibration, external)
         quantized = onnx.load(result)
     pairs = sum(n.op_type == "QuantizeLinear" for n in parts(quantized, NodeProto))
     if not pairs:
         raise BuildFailed(
-            "nothing in the model can be quantized to int8",
+            f"nothing in the model can be quantized to {precision}",
             hint="its operators lie inside control flow, take no floats, or all stay in fp32; build it as fp16",
         )
-    notes.append(f"quantized to int8 for {runtime}: {pairs} tensors, ranges from {len(calibration)} runs")
+    if precision is Precision.FP8:
+        make_fp8(quantized)
+    notes.append(f"quantized to {precision} for {runtime}: {pairs} tensors, ranges from {len(calibration)} runs")
     notes += [f"{len(keep)} nodes stay in fp32"] if keep else []
     return quantized, tuple(filter(None, notes))
+
+
+def _check_runtime(precision: Precision, runtime: str) -> None:
+    if precision is Precision.FP8 and runtime == "onnxruntime":
+        raise UsageError(
+            "ONNX Runtime has no arithmetic in fp8: it would convert each value there and back, and compute in fp32",
+            hint="ask for int8 or fp32, or for a target with TensorRT",
+        )
 
 
 def _check_cases(model: ModelProto, calibration: Sequence[Case]) -> None:
@@ -86,12 +107,18 @@ def _mark_as_prepared(model: ModelProto) -> None:
 
 
 def _quantize_file(
-    source: Path, result: Path, runtime: str, keep: Set[str], calibration: Sequence[Case], external: bool
+    source: Path,
+    result: Path,
+    precision: Precision,
+    runtime: str,
+    keep: Set[str],
+    calibration: Sequence[Case],
+    external: bool,
 ) -> None:
     from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
     from onnxruntime.quantization.quantize import quantize_static
 
-    for_cpu = runtime == "onnxruntime"
+    for_cpu, for_fp8 = runtime == "onnxruntime", precision is Precision.FP8
     with _quiet(source.parent):
         try:
             quantize_static(
@@ -99,7 +126,7 @@ def _quantize_file(
                 result,
                 _reader(calibration),
                 quant_format=QuantFormat.QDQ,
-                per_channel=True,
+                per_channel=not for_fp8,
                 activation_type=QuantType.QUInt8 if for_cpu else QuantType.QInt8,
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=None if for_cpu else _PRODUCTS,
@@ -109,13 +136,15 @@ def _quantize_file(
                     "ActivationSymmetric": not for_cpu,
                     "WeightSymmetric": True,
                     "QuantizeBias": for_cpu,
+                    # fp8 is written over the pairs; weights that are int8 already would be rounded twice.
+                    "AddQDQPairToWeight": for_fp8,
                     "OpTypesToExcludeOutputQuantization": [] if for_cpu else _PRODUCTS,
                 },
             )
         except Exception as error:  # noqa: BLE001 - the library raises bare ones, also from its sessions
             first = (str(error).splitlines() or [""])[0]
             raise BuildFailed(
-                f"int8 quantization failed: {type(error).__name__}: {first}",
+                f"{precision} quantization failed: {type(error).__name__}: {first}",
                 hint="name what can't be quantized with --keep-fp32, or build it as fp16",
             ) from None
 

@@ -154,9 +154,7 @@ class _Scope:
         return bool(numpy_helper.to_array(tensor).ravel().tolist() == [exponent])
 
     def _is_reciprocal(self, node: NodeProto) -> bool:
-        return node.op_type == "Reciprocal" or (
-            node.op_type == "Div" and self._origins.get(node.input[0]) is _FIXED
-        )
+        return node.op_type == "Reciprocal" or (node.op_type == "Div" and self._origins.get(node.input[0]) is _FIXED)
 
 
 def _constant(node: NodeProto) -> dict[str, TensorProto]:
