@@ -62,27 +62,28 @@ def show(ctx: click.Context, key: str, as_json: bool) -> None:
 @click.command()
 @click.argument("key", required=False)
 @click.option("--waiting", is_flag=True, help="Every engine in quarantine that this machine can run.")
+@click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.pass_context
-def gate(ctx: click.Context, /, key: str | None, waiting: bool, as_json: bool) -> None:
+def gate(ctx: click.Context, /, key: str | None, waiting: bool, device: str, as_json: bool) -> None:
     """Run the gate again over an engine, on this machine; its state follows the verdict. Exit 5 if it is rejected."""
     if waiting == (key is not None):
         raise UsageError("gate takes a key, or --waiting")
     with registry_of(ctx) as registry:
         if key is None:
-            _gate_waiting(registry)
+            _gate_waiting(registry, device)
             return
-        record, report = registry.judge_again(key)
+        record, report = registry.judge_again(key, device=device)
     click.echo(to_json(report) if as_json else "\n".join(gate_lines(report)))
     if report.verdict is not Verdict.PASSED:
         raise Rejected(f"the gate rejects {record.manifest.key[:12]} ({record.manifest.provenance.model})")
 
 
-def _gate_waiting(registry: Registry) -> None:
+def _gate_waiting(registry: Registry, device: str) -> None:
     """A line for each engine; the exit code is that of the first that didn't pass."""
     failures: list[TrtregError] = []
     judged = 0
-    for record, outcome in registry.judge_waiting():
+    for record, outcome in registry.judge_waiting(device=device):
         judged += 1
         name = f"{record.manifest.key[:12]} {record.manifest.provenance.model} {record.manifest.target.architecture}"
         if isinstance(outcome, TrtregError):

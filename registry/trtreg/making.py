@@ -13,6 +13,7 @@ from trtreg.core.request import Chosen, Posed
 from trtreg.core.verdict import GateReport, Verdict, tolerance_for
 from trtreg.core.work import Built, SampleFile, WorkOrder
 from trtreg.errors import Rejected
+from trtreg.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +77,7 @@ class Maker:
         """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
         with watch("materialise"):
             order = self._order(version, chosen, posed, folder)
-        with watch("workshop"):
+        with watch("workshop"), Timings(self._store).lent(order.target, folder):
             built = self._workshop.build(order, self._progress)
         watch.split("workshop", built.seconds)
         manifest = self._manifest(version, posed, built)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Prover:
     """Judges engines on this machine, and lets their state follow the verdict.
 
-    choose  this machine's backend and target for the runtime of a plan
+    choose  this machine's backend and target for the runtime of a plan, on the GPU `device`
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Prover:
         maker: Maker,
         cache: PlanCache,
         work_folder: Callable[[], AbstractContextManager[Path]],
-        choose: Callable[[str], Chosen],
+        choose: Callable[..., Chosen],
         progress: Progress,
     ) -> None:
         self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
         self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
 
-    def judge(self, record: EngineRecord) -> GateReport:
-        """Run the gate over one engine.
+    def judge(self, record: EngineRecord, *, device: str = "") -> GateReport:
+        """Run the gate over one engine, on one of this machine's GPUs if it takes one.
 
         A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
         samples, is published; so is one from quarantine. Raises Miss for a plan that this machine can't run.
@@ -58,7 +58,7 @@ class Prover:
                 f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
                 hint="add the model again, then run the gate",
             )
-        chosen = self._choose(manifest.target.runtime)
+        chosen = self._choose(manifest.target.runtime, device=device)
         if not runs_on(chosen.target, manifest.target):
             raise Miss(
                 f"this machine can't run {manifest.key[:12]}: {_differing(manifest.target, chosen.target)}",
@@ -73,21 +73,21 @@ class Prover:
                 self._publish(judged, chosen.target)
         return judged.report
 
-    def judge_waiting(self) -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
+    def judge_waiting(self, *, device: str = "") -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
         """Run the gate over every engine in quarantine that this machine can run, and publish those that pass.
 
         Gives each of them with its report, or with the error that kept it from being judged.
         """
         for record in self._catalog.engines(state=EngineState.UNPROVEN):
             try:
-                if self._can_prove(record.manifest):
-                    yield record, self.judge(record)
+                if self._can_prove(record.manifest, device):
+                    yield record, self.judge(record, device=device)
             except TrtregError as error:
                 yield record, error
 
-    def _can_prove(self, manifest: Manifest) -> bool:
+    def _can_prove(self, manifest: Manifest, device: str) -> bool:
         try:
-            here = self._choose(manifest.target.runtime).target
+            here = self._choose(manifest.target.runtime, device=device).target
         except TrtregError:
             return False  # That runtime isn't here at all.
         return runs_on(here, manifest.target) and not self._is_proven_for(manifest, here.architecture)

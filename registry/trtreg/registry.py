@@ -302,12 +302,12 @@ class Registry:
         """The engine whose key begins so. Raises NotFound, UsageError."""
         return self._reviewer().engine(key_prefix)
 
-    def judge_again(self, key_prefix: str) -> tuple[EngineRecord, GateReport]:
+    def judge_again(self, key_prefix: str, *, device: str = "") -> tuple[EngineRecord, GateReport]:
         """Run the gate again over an engine, on this machine, and let its state follow the verdict."""
         record = self.engine(key_prefix)
-        report = self._prover().judge(record)
+        report = self._prover().judge(record, device=device)
         return self.engine(record.manifest.key), report
 
-    def judge_waiting(self) -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
+    def judge_waiting(self, *, device: str = "") -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
         """Run the gate over every engine in quarantine that this machine can run; publish those that pass."""
-        return self._prover().judge_waiting()
+        return self._prover().judge_waiting(device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ DRAW = np.random.default_rng(0)
 CASES = [{"images": DRAW.random((1, 3, 16, 16), dtype=np.float32)} for _ in range(4)]
 
 
-def to_fp8(model: Path, folder: Path, cases: list[Case] | None = None, *, keep: tuple[str, ...] = ()) -> Path:
+def to_fp8(model: Path, folder: Path, cases: Sequence[Case] | None = None, *, keep: tuple[str, ...] = ()) -> Path:
     calibration = CASES if cases is None else cases
     return rewritten(model, folder, Precision.FP8, calibration=calibration, runtime="tensorrt-rtx", keep=keep).path
 

@@ -92,6 +92,21 @@ def test_only_the_model_is_left_behind_and_nothing_is_printed(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize(("gate", "reach"), [("Sigmoid", 10), ("Tanh", 22)])
+def test_what_a_silu_throws_away_takes_no_part_of_the_range(gate: str, reach: float, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["sum"], name="sum"),
+        helper.make_node(gate, ["sum"], ["gate"], name="gate"),
+        helper.make_node("Mul", ["sum", "gate"], ["y"], name="product"),
+    ]
+    model = save(model_of(nodes), tmp_path / "m.onnx")
+    case = {"x": np.array([[-10, -1, 0, 1]], np.float32)}
+    made = onnx.load(rewritten(model, tmp_path / "out", Precision.INT8, calibration=[case]).path)
+    scales = {n.input[0]: n.input[1] for n in made.graph.node if n.op_type == "QuantizeLinear"}
+    (scale,) = (t for t in made.graph.initializer if t.name == scales["sum"])
+    assert onnx.numpy_helper.to_array(scale) == pytest.approx(reach / 255)
+
+
 def test_the_same_sample_gives_the_same_bytes(classifier: Path, tmp_path: Path) -> None:
     once, again = (
         rewritten(classifier, tmp_path / folder, Precision.INT8, calibration=CASES).path.read_bytes() for folder in "ab"

@@ -15,7 +15,8 @@ from trtreg.onnx_models.conversion import convert
 from trtreg.onnx_models.graph_check import sort_nodes
 from trtreg.onnx_models.half import BF16, FP16
 from trtreg.onnx_models.opsets import raise_opset
-from trtreg.onnx_models.quantization import Case, quantize
+from trtreg.onnx_models.quantization import quantize
+from trtreg.onnx_models.ranges import Case
 from trtreg.onnx_models.reading import open_model
 from trtreg.onnx_models.selection import name_nodes, select_nodes
 from trtreg.onnx_models.shapes import fix_shapes

@@ -10,19 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from trtreg.core.recipe import Precision
 from trtreg.errors import BuildFailed, UsageError
 from trtreg.onnx_models.float8 import make_fp8
 from trtreg.onnx_models.opsets import raise_ir_version, raise_opset
+from trtreg.onnx_models.ranges import Case, measure_ranges
 from trtreg.onnx_models.walking import parts
 from trtreg.onnx_models.writing import write_model
-
-Case = Mapping[str, NDArray[Any]]
 
 _LEAST_OPSET = {Precision.INT8: 13, Precision.FP8: 19}
 """The first in which a scale per channel can be written, and the first with fp8."""
@@ -115,23 +112,25 @@ def _quantize_file(
     calibration: Sequence[Case],
     external: bool,
 ) -> None:
-    from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
-    from onnxruntime.quantization.quantize import quantize_static
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import QuantType, load_model_with_shape_infer
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     for_cpu, for_fp8 = runtime == "onnxruntime", precision is Precision.FP8
-    with _quiet(source.parent):
+    operators = sorted({*QDQRegistry, *QLinearOpsRegistry}) if for_cpu else _PRODUCTS
+    make_quantizer: Any = QDQQuantizer
+    with _quiet():
         try:
-            quantize_static(
-                source,
-                result,
-                _reader(calibration),
-                quant_format=QuantFormat.QDQ,
+            quantizer = make_quantizer(
+                load_model_with_shape_infer(source),
                 per_channel=not for_fp8,
-                activation_type=QuantType.QUInt8 if for_cpu else QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                op_types_to_quantize=None if for_cpu else _PRODUCTS,
+                reduce_range=False,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8 if for_cpu else QuantType.QInt8,
+                tensors_range=measure_ranges(source, operators, calibration, source.parent, external=external),
+                nodes_to_quantize=[],
                 nodes_to_exclude=sorted(keep),
-                use_external_data_format=external,
+                op_types_to_quantize=operators,
                 extra_options={
                     "ActivationSymmetric": not for_cpu,
                     "WeightSymmetric": True,
@@ -141,6 +140,8 @@ def _quantize_file(
                     "OpTypesToExcludeOutputQuantization": [] if for_cpu else _PRODUCTS,
                 },
             )
+            quantizer.quantize_model()
+            quantizer.model.save_model_to_file(result, external)
         except Exception as error:  # noqa: BLE001 - the library raises bare ones, also from its sessions
             first = (str(error).splitlines() or [""])[0]
             raise BuildFailed(
@@ -149,29 +150,14 @@ def _quantize_file(
             ) from None
 
 
-def _reader(calibration: Sequence[Case]) -> Any:
-    from onnxruntime.quantization.calibrate import CalibrationDataReader
-
-    class Cases(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._cases = iter(calibration)
-
-        def get_next(self) -> Any:
-            case = next(self._cases, None)
-            return None if case is None else {name: np.asarray(value) for name, value in case.items()}
-
-    return Cases()
-
-
 _WARNING, _FATAL = 2, 4
 
 
 @contextlib.contextmanager
-def _quiet(folder: Path) -> Iterator[None]:
-    """Let the library print and log nothing and keep its temporary files in `folder`."""
+def _quiet() -> Iterator[None]:
+    """Let the library print and log nothing. ONNX Runtime doesn't tell its severity: it becomes what it is at first."""
     import onnxruntime
 
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     onnxruntime.set_default_logger_severity(_FATAL)  # type: ignore[attr-defined]
@@ -181,4 +167,3 @@ def _quiet(folder: Path) -> Iterator[None]:
     finally:
         onnxruntime.set_default_logger_severity(_WARNING)  # type: ignore[attr-defined]
         logging.disable(disabled)
-        tempfile.tempdir = before

@@ -15,7 +15,6 @@ from trtreg.core.digest import digest_of
 from trtreg.core.target import Target
 from trtreg.probing.finding import Available, Finding, Missing
 from trtreg.probing.machine import architecture, cpu_identity, platform
-from trtreg.probing.nvml import choose_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +75,8 @@ def _gpu(package: Path, cuda: str, machine: Inquiry) -> Gpu | Missing:
             f"onnxruntime-gpu needs CUDA {cuda}, but the driver {gpus.driver} serves up to CUDA {gpus.cuda}",
             "update NVIDIA's driver, or install an older onnxruntime-gpu",
         )
+    from trtreg.probing.nvml import choose_gpu
+
     return choose_gpu(gpus, machine.device)
 
 
