@@ -35,8 +35,8 @@ def target_of(runtime: str, notes: Path) -> Target:
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
-    return target_of(request.param, tmp_path_factory.mktemp("notes"))
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    return target_of(request.param, tmp_path)
 
 
 def case(shared_data: Path, name: str) -> dict[str, np.ndarray]:

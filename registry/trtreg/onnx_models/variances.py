@@ -19,6 +19,9 @@ from trtreg.onnx_models.graphs import subgraphs
 _SUMS = frozenset(("ReduceMean", "ReduceSum"))
 _LAYOUT = frozenset(("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
 _ARITHMETIC = frozenset(("Add", "Clip", "Div", "Max", "Min", "Mul", "Reciprocal", "Relu", "Sub"))
+_UNARY = _LAYOUT | _SUMS
+"""What these have beside their first operand are axes and sizes."""
+_THROUGH = _LAYOUT | _ARITHMETIC
 
 
 class _Kind(Enum):
@@ -101,7 +104,7 @@ class _Scope:
             return self._summed(node, operands[0])
         if self._is_root(node):
             return self._keep(_Kind.ROOT, node, *operands) if kinds == {_Kind.VARIANCE} else None
-        if node.op_type not in _ARITHMETIC | _LAYOUT:
+        if node.op_type not in _THROUGH:
             return None
         if kinds == {_Kind.VARIANCE} or (node.op_type == "Sub" and kinds == {_Kind.VARIANCE, _Kind.SQUARE}):
             return self._keep(_Kind.VARIANCE, node, *operands)
@@ -129,7 +132,7 @@ class _Scope:
 
     def _moving(self, node: NodeProto) -> list[_Origin | None]:
         """The origins of the operands that aren't fixed, None for one that means nothing here."""
-        places = 1 if node.op_type in _LAYOUT | _SUMS else len(node.input)
+        places = 1 if node.op_type in _UNARY else len(node.input)
         origins = [self._origins.get(name) for name in node.input[:places] if name]
         return [origin for origin in origins if origin is not _FIXED]
 

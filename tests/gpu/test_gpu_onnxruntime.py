@@ -1,0 +1,63 @@
+"""ONNX Runtime's CUDA provider, through the backend: needs onnxruntime-gpu and the CUDA that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from rtx_builds import recipe
+from trtreg.backends.onnxruntime import CUDA_PLAN, OnnxRuntime
+from trtreg.core.target import Target
+from trtreg.errors import Untrusted
+from trtreg.probing import Available, Inquiry, probe_onnxruntime
+from trtreg.storage.notes import Notes
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    found = probe_onnxruntime(Inquiry(Notes(tmp_path)))
+    assert isinstance(found, Available), found.reason
+    if found.gpu is None:
+        pytest.skip(found.shortfall)
+    return found.target
+
+
+def built(model: Path, target: Target, folder: Path) -> Path:
+    folder.mkdir()
+    return folder / OnnxRuntime().build(model, recipe(), target, folder)
+
+
+@pytest.mark.parametrize("name", ["mnist-8", "super_resolution", "squeezenet_fp16", "tiny_bert_random"])
+def test_a_plan_on_the_gpu_gives_the_cpu_s_numbers(
+    name: str, target: Target, shared_data: Path, tmp_path: Path
+) -> None:
+    """Expected: every output within 1 % of the reference's range (TF32 and fp16 kernels round)."""
+    model = shared_data / "models" / f"{name}.onnx"
+    sample = np.load(shared_data / "samples" / f"{name}.npz")
+    inputs = {key.split("/")[-1]: sample[key] for key in sample if key.startswith("case0/in/")}
+    plan = built(model, target, tmp_path / "plan")
+    assert plan.name == CUDA_PLAN
+    outputs = OnnxRuntime().load(plan).run(inputs)
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
+    for spec, wanted in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+        assert outputs[spec.name].shape == wanted.shape
+        assert np.abs(outputs[spec.name] - wanted).max() <= 0.01 * np.ptp(wanted)
+
+
+@pytest.mark.parametrize("name", ["mnist-8", "squeezenet_fp16", "tiny_bert_random"])
+def test_the_same_model_gives_the_same_plan_for_the_gpu(
+    name: str, target: Target, shared_data: Path, tmp_path: Path
+) -> None:
+    model = shared_data / "models" / f"{name}.onnx"
+    plans = [built(model, target, tmp_path / folder) for folder in ("first", "second")]
+    assert plans[0].read_bytes() == plans[1].read_bytes()
+
+
+def test_damage_is_refused_on_the_gpu_too(target: Target, shared_data: Path, tmp_path: Path) -> None:
+    plan = built(shared_data / "models" / "mnist-8.onnx", target, tmp_path / "plan")
+    plan.write_bytes(plan.read_bytes()[:-100])
+    with pytest.raises(Untrusted):
+        OnnxRuntime().load(plan)
