@@ -38,7 +38,7 @@ def request_options(command: F) -> F:
             help="Operator type, node or pattern of nodes ('/model.24/*') to keep in fp32.",
         ),
         click.option("--convert-io", is_flag=True, help="Let inputs and outputs take the precision, too."),
-        click.option("--calibration", default="", metavar="SAMPLE", help="Sample that int8 or fp8 ranges are measured on."),
+        click.option("--calibration", default="", metavar="SAMPLE", help="Sample for the ranges of int8 or fp8."),
         click.option(
             "--target", default="", metavar="sm_89[,sm_120]", help="Build for these GPUs, which needn't be here (RTX)."
         ),

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from detection import Array, average_precision, read_pictures
 
 import trtreg
-from detection import Array, average_precision, read_pictures
 from trtreg.errors import TrtregError
 
 _WARM_UP = 5
@@ -37,13 +37,11 @@ def contenders(model: Path) -> dict[str, Detector]:
             print(f"trtreg {precision}: {refusal.message}", file=sys.stderr)
     if importlib.util.find_spec("torch"):
         import torch
-
         from eager import EagerModel
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        found[f"PyTorch eager, {device}, fp32"] = EagerModel(model, device)
-        if device == "cuda":
-            found["PyTorch eager, cuda, fp16"] = EagerModel(model, device, half=True)
+        for precision in ("fp32", "fp16") if device == "cuda" else ("fp32",):
+            found[f"PyTorch eager, {device}, {precision}"] = EagerModel(model, device, half=precision == "fp16")
     return found
 
 

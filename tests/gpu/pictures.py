@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from detection import read_pictures
 
 if __name__ == "__main__":

@@ -63,11 +63,7 @@ def doctor(visible: str | None) -> dict[str, Any]:
     for backend in answer["backends"].values():
         for fact in _PRIVATE if "onnxruntime" in backend["target"] else ():
             backend["facts"].pop(fact, None)
-    return {
-        "CUDA_VISIBLE_DEVICES": visible,
-        "driver": answer["parts"]["NVIDIA driver"],
-        "backends": answer["backends"],
-    }
+    return {"CUDA_VISIBLE_DEVICES": visible, "backends": answer["backends"]}
 
 
 def altered(text: str) -> str:

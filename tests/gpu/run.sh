@@ -26,15 +26,20 @@ step() {
     "$@"
     echo "--- exit $?, $((SECONDS - start)) s"
 }
-# What `get --json` says, a line each.
-get() { trtreg get yolov5s "$@" --json | "$python" -c '
+# Of what `get --json` says, where it came from, the digests of its files, and what the gate saw.
+get() {
+    trtreg get yolov5s "$@" --json >"$TRTREG_HOME/answer.json" && "$python" - "$TRTREG_HOME/answer.json" "$results/engines.jsonl" <<'END'
 import json, sys
-engine = json.load(sys.stdin)
-manifest = engine["manifest"]
-gate = manifest["gate"]
-print(engine["source"], engine["key"][:12], manifest["target"]["architecture"], manifest["plan"]["digest"][:12], engine["seconds"])
-print(gate["verdict"], *gate["original"][:3], sep="\n  ")
-open(sys.argv[1], "a").write(json.dumps(engine) + "\n")' "$results/engines.jsonl"; }
+from pathlib import Path
+engine = json.loads(Path(sys.argv[1]).read_text())
+manifest, gate = engine["manifest"], engine["manifest"]["gate"]
+print(engine["source"], engine["key"][:12], manifest["target"], engine["seconds"])
+print(*(f"  {file['name']} {file['size']} {file['sha256'][:12]}" for file in manifest["plan"]["files"]), sep="\n")
+print(" ", gate["verdict"], *gate["original"][:2], sep="\n    ")
+with Path(sys.argv[2]).open("a") as lines:
+    lines.write(json.dumps(engine) + "\n")
+END
+}
 
 int8=(--int8 --calibration pictures --keep-fp32 '/model.24/*')
 step "$python" "$here/record.py" "$results/doctor.json"

@@ -142,6 +142,16 @@ def test_nothing_else_is_kept(nodes: Sequence[NodeProto]) -> None:
     assert kept(*nodes) == []
 
 
+def test_a_sum_of_constants_over_axes_that_are_computed_is_no_variance() -> None:
+    axes = node("Cast", "x", "axes", to=TensorProto.INT64)
+    assert kept(axes, node("ReduceSum", "two axes", "s"), node("Sqrt", "s", "y")) == []
+
+
+@pytest.mark.parametrize("nodes", [[node("Mul", "", "y")], [node("Pow", "x", "y")], [node("ReduceSum", "", "y")]])
+def test_an_operator_without_its_operands_is_left_to_who_checks_types(nodes: Sequence[NodeProto]) -> None:
+    assert kept(*nodes) == []
+
+
 def test_what_a_variance_is_multiplied_with_ends_it() -> None:
     nodes = [node("Mul", "x x", "q"), total("q", "s"), node("Mul", "s x", "m"), node("Sqrt", "m", "y")]
     assert kept(*nodes) == ["q", "s"]

@@ -7,6 +7,7 @@ built, and so that a QDQ model runs in float, as its quantization is meant.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
 
 _LONGEST = 400
+_NATIVE = "onnxruntime.capi.onnxruntime_pybind11_state"
 
 
 class Reference:
     """A loaded model. Raises UnusableModel where ONNX Runtime can't load it."""
 
     def __init__(self, model: Path) -> None:
-        from onnxruntime.capi import onnxruntime_pybind11_state as native
+        native = import_module(_NATIVE)
         from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 
         options = native.SessionOptions()
@@ -60,9 +62,9 @@ class Reference:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """The exceptions of ONNX Runtime, and those that its binding raises for inputs it can't take."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as native
-
-    kinds = [kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    kinds = [
+        kind for kind in vars(import_module(_NATIVE)).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
     return (*kinds, RuntimeError, ValueError, TypeError, NotImplementedError)
 
 

@@ -98,6 +98,8 @@ class _Scope:
         """The origin of what `node` makes of the values `moving`."""
         operands = [operand for operand in moving if operand is not None]
         kinds = {operand.kind for operand in operands}
+        if not moving:
+            return None
         if len(operands) != len(moving):
             return _Origin(_Kind.SUM, node.name) if node.op_type in _SUMS else None
         if node.op_type in _SUMS:
@@ -145,13 +147,15 @@ class _Scope:
         return known or node.op_type in ("Shape", "Size")
 
     def _is_square(self, node: NodeProto) -> bool:
-        return (node.op_type == "Mul" and node.input[0] == node.input[1]) or self._is_power(node, 2)
+        return (node.op_type == "Mul" and len(set(node.input)) == 1) or self._is_power(node, 2)
 
     def _is_root(self, node: NodeProto) -> bool:
         return node.op_type == "Sqrt" or self._is_power(node, 0.5) or self._is_power(node, -0.5)
 
     def _is_power(self, node: NodeProto, exponent: float) -> bool:
-        tensor = self._constants.get(node.input[1]) if node.op_type == "Pow" else None
+        if node.op_type != "Pow" or len(node.input) != 2:
+            return False
+        tensor = self._constants.get(node.input[1])
         if tensor is None or any(size != 1 for size in tensor.dims):
             return False
         return bool(numpy_helper.to_array(tensor).ravel().tolist() == [exponent])
@@ -164,7 +168,7 @@ def _constant(node: NodeProto) -> dict[str, TensorProto]:
     """The tensor that a Constant node gives, by its name; none for a list, a string or a sparse tensor."""
     for attribute in node.attribute:
         if attribute.name == "value":
-            return {node.output[0]: attribute.t}
+            return dict.fromkeys(node.output, attribute.t)
         if attribute.name == "value_float":
-            return {node.output[0]: helper.make_tensor("", TensorProto.FLOAT, [], [attribute.f])}
+            return dict.fromkeys(node.output, helper.make_tensor("", TensorProto.FLOAT, [], [attribute.f]))
     return {}
