@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.target import runs_on
 from trtreg.core.verdict import GateReport, Verdict
-from trtreg.errors import Miss, NotFound, TrtregError
+from trtreg.errors import Miss, NotFound, TrtregError, UsageError
 
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
@@ -58,7 +58,7 @@ class Prover:
                 f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
                 hint="add the model again, then run the gate",
             )
-        chosen = self._choose(manifest.target.runtime, device=device)
+        chosen = self._machine_for(manifest, device)
         if not runs_on(chosen.target, manifest.target):
             raise Miss(
                 f"this machine can't run {manifest.key[:12]}: {_differing(manifest.target, chosen.target)}",
@@ -91,6 +91,17 @@ class Prover:
         except TrtregError:
             return False  # That runtime isn't here at all.
         return runs_on(here, manifest.target) and not self._is_proven_for(manifest, here.architecture)
+
+    def _machine_for(self, manifest: Manifest, device: str) -> Chosen:
+        try:
+            return self._choose(manifest.target.runtime, device=device)
+        except UsageError as refusal:
+            if device:
+                raise
+            # Nobody asked for that runtime: the plan needs it.
+            raise Miss(
+                f"this machine can't run {manifest.key[:12]}: {refusal.message}", hint=f"it takes {manifest.target}"
+            ) from None
 
     def _publish(self, judged: Judged, here: Target) -> None:
         """Publish a plan for the machine that has proven it.
