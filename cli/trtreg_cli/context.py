@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trtreg.errors import TrtregError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from trtreg.config import Settings
     from trtreg.registry import Registry
     from trtreg_cli.progress import ShownProgress
+
+
+QUIET = "Nothing on stderr but errors."
+VERBOSE = "Every stage on stderr, even without a terminal; after a failure, all that was printed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +40,15 @@ def settings_of(ctx: click.Context) -> Settings:
 
 @contextmanager
 def progress_of(ctx: click.Context) -> Iterator[ShownProgress]:
-    """Progress on stderr: bars on a terminal, lines for what is worth one elsewhere."""
+    """Progress on stderr: bars on a terminal, lines for what is worth one elsewhere; what failed, in its own words."""
     from trtreg_cli.progress import ShownProgress
 
     with ShownProgress(quiet=ctx.obj.quiet, verbose=ctx.obj.verbose) as progress:
-        yield progress
+        try:
+            yield progress
+        except TrtregError as error:
+            progress.log(getattr(error, "__notes__", ()))
+            raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from trtreg.core.records import to_json
 from trtreg.core.verdict import Verdict
 from trtreg.errors import Rejected, TrtregError, UsageError
 from trtreg_cli.context import registry_of
+from trtreg_cli.options import loudness_options
 from trtreg_cli.reports import engine_lines, gate_lines
 from trtreg_cli.tables import megabytes, table
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool, as_json: bool) -> None:
     """List engines, newest first; of one model, if it is named."""
+    if unproven and state:
+        raise UsageError("--state and --unproven are two ways to say one thing", hint="give one of them")
     wanted = EngineState.UNPROVEN if unproven else EngineState(state) if state else None
     with registry_of(ctx) as registry:
         records = registry.engines(state=wanted, model=model)
@@ -64,6 +67,7 @@ def show(ctx: click.Context, key: str, as_json: bool) -> None:
 @click.option("--waiting", is_flag=True, help="Every engine in quarantine that this machine can run.")
 @click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@loudness_options
 @click.pass_context
 def gate(ctx: click.Context, /, key: str | None, waiting: bool, device: str, as_json: bool) -> None:
     """Run the gate again over an engine, on this machine; its state follows the verdict. Exit 5 if it is rejected."""

@@ -38,7 +38,7 @@ def explain(ctx: click.Context, /, as_json: bool, **asked: Any) -> None:
 def _lines(explanation: Explanation) -> list[str]:
     asked = explanation.asked
     lines = [_ANSWERS[explanation.answer], f"key {asked.key}", f"{asked.chosen.backend}: {asked.chosen.why}", ""]
-    lines += question_lines(asked.posed.question)
+    lines += question_lines(asked.question)
     if explanation.rejection:
         lines += ["", "why it was rejected:", *(f"  {reason}" for reason in explanation.rejection.reasons)]
     if explanation.nearest:
@@ -66,7 +66,7 @@ def _as_json(explanation: Explanation) -> str:
             "model": str(asked.version),
             "backend": asked.chosen.backend,
             "why": asked.chosen.why,
-            "fields": asked.posed.question.keyed_fields(),
+            "fields": asked.question.keyed_fields(),
             "nearest": [{"key": n.manifest.key, "differences": to_plain(n.differences)} for n in explanation.nearest],
             "rejection": explanation.rejection,
             "expected_seconds": explanation.expected_seconds,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trtreg_cli.context import registry_of
-from trtreg_cli.options import request_of, request_options
+from trtreg_cli.options import loudness_options, request_of, request_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
 @click.option("--allow-unproven", is_flag=True, help="Serve a plan that no machine has run yet, with a warning.")
+@loudness_options
 @click.pass_context
 def get(
     ctx: click.Context,
@@ -53,6 +54,7 @@ def get(
 @click.command()
 @request_options
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@loudness_options
 @click.pass_context
 def build(ctx: click.Context, /, rebuild: bool, **asked: Any) -> None:
     """Have an engine in the store without fetching it; print its key."""

@@ -8,17 +8,22 @@ import click
 
 from trtreg.core.records import to_json
 from trtreg.errors import UnusableModel
+from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.options import loudness_options
 from trtreg_cli.tables import megabytes
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inspect(file: Path, as_json: bool) -> None:
+@loudness_options
+@click.pass_context
+def inspect(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Say what any model or plan file is, without loading it into a runtime. Exit 8 if it can't be used as that."""
     from trtreg.wiring import inspect_file
 
-    inspection = inspect_file(file)
+    with progress_of(ctx) as progress:
+        inspection = inspect_file(file, settings=settings_of(ctx), progress=progress)
     if as_json:
         click.echo(to_json(inspection))
     else:

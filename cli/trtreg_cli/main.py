@@ -13,6 +13,8 @@ import click
 
 from trtreg import __version__
 from trtreg.errors import EXIT_CODES, TrtregError, Unreachable
+from trtreg_cli.context import QUIET, VERBOSE, Invocation
+from trtreg_cli.tables import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "doctor": ("doctor", "doctor", "Settings, this machine's target, and what is missing for each backend."),
 }
 
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 class _LateGroup(click.Group):
@@ -61,8 +63,8 @@ class _LateGroup(click.Group):
 @click.option("--cache", metavar="DIR", help="This machine's copies.")
 @click.option("--time-limit", metavar="SECONDS", help="For examining a model, or building and judging a plan.")
 @click.option("--memory-limit", metavar="GIB", help="For the same.")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Every stage on stderr, even without a terminal.")
+@click.option("-q", "--quiet", is_flag=True, help=QUIET)
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE)
 @click.pass_context
 def cli(ctx: click.Context, /, quiet: bool, verbose: bool, **flags: str | None) -> None:
     """Engine-build cache and model registry.
@@ -74,8 +76,6 @@ def cli(ctx: click.Context, /, quiet: bool, verbose: bool, **flags: str | None) 
       trtreg model add yolov5s yolov5s.onnx
       trtreg get yolov5s --fp16
     """  # noqa: D301 - click wants the control character
-    from trtreg_cli.context import Invocation
-
     ctx.obj = Invocation(flags=flags, quiet=quiet, verbose=verbose)
 
 
@@ -108,9 +108,9 @@ def _exit_code() -> int:
         click.echo("interrupted", err=True)
         return 130
     except TrtregError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {_on_one_line(error.message)}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {on_one_line(error.message)}", err=True)
         if error.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {_on_one_line(error.hint)}", err=True)
+            click.echo(f"{click.style('hint:', fg='cyan')} {on_one_line(error.hint)}", err=True)
         return error.exit_code
     except SystemExit:
         # Click's way to say that the reader of our output has gone, as `head` does. That is no failure.
@@ -122,11 +122,6 @@ def _exit_code() -> int:
         click.echo(f"{click.style('error:', fg='red', bold=True)} can't write the answer: {error.strerror}", err=True)
         return Unreachable.exit_code
     return 0
-
-
-def _on_one_line(text: str) -> str:
-    """Names of files and of what is in them may hold line breaks and whatever else a terminal obeys."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import click
 from trtreg.core.records import to_json
 from trtreg.errors import UsageError
 from trtreg_cli.context import registry_of
-from trtreg_cli.options import model_name, numbers, pairs
+from trtreg_cli.options import loudness_options, model_name, numbers, pairs
 from trtreg_cli.tables import megabytes, table
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def model() -> None:
     "--tolerance", multiple=True, metavar="METRIC=NUMBER", help="The model's own: relative_l2, cosine, max_error."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the version's record.")
+@loudness_options
 @click.pass_context
 def add(
     ctx: click.Context,
@@ -127,14 +128,19 @@ def unalias(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def tolerance(ctx: click.Context, name: str, changes: tuple[str, ...], clear: bool) -> None:
     """Show or set a model's own tolerances; they hold for all its versions and the next runs of the gate."""
+    parsed = model_name(name)
+    if not parsed.is_bare:
+        raise UsageError(
+            f"{name} names a version", hint=f"tolerances are the model's: trtreg model tolerance {parsed.name}"
+        )
     wanted = numbers("tolerance", changes)
     if clear and wanted:
         raise UsageError("--clear goes without numbers")
     with registry_of(ctx) as registry:
         if wanted or clear:
-            in_force = registry.models.set_tolerance(name, wanted)
+            in_force = registry.models.set_tolerance(parsed.name, wanted)
         else:
-            in_force = registry.models.find(model_name(name)).tolerance
+            in_force = registry.models.find(parsed).tolerance
     click.echo(" ".join(f"{k}={v:g}" for k, v in sorted(in_force.items())) or "the defaults of each precision")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from trtreg.core.names import ModelName, parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Request
 from trtreg.errors import UsageError
+from trtreg_cli.context import QUIET, VERBOSE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +50,21 @@ def request_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def loudness_options(command: F) -> F:
+    """-q and -v once more, where a person who repeats a call puts them: at its end."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_change_loudness, help=VERBOSE),
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_change_loudness, help=QUIET),
+    ):
+        command = option(command)
+    return command
+
+
+def _change_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.obj = replace(ctx.obj, **{str(option.name): True})
 
 
 def request_of(

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trtreg_cli.tables import on_one_line
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
@@ -60,6 +64,12 @@ class ShownProgress:
             self._bar.console.print(line, highlight=False, markup=False)
         else:
             click.echo(line, err=True)
+
+    def log(self, texts: Iterable[str]) -> None:
+        """What libraries printed on the way to a failure; only a verbose call shows it."""
+        for line in (line for text in texts for line in text.splitlines()):
+            if self._verbose:
+                self.say("  " + on_one_line(line))
 
     def _started_bar(self) -> Bar:
         if self._bar is None:

@@ -15,6 +15,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+def on_one_line(text: str) -> str:
+    """Names of files and of what is in them may hold line breaks and whatever else a terminal obeys."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def megabytes(size: int) -> str:
     """Bytes in millions, with what precision matters."""
     return f"{size / 1e6:.1f}" if size >= 1e5 else f"{size / 1e6:.3f}"

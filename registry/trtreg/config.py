@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtreg.catalog.stamp import sqlite_url
+from trtreg.catalog.stamp import sqlite_path, sqlite_url
 from trtreg.core.limits import Limits
 from trtreg.errors import UsageError
 
@@ -143,7 +143,8 @@ def _from_file(path: Path) -> dict[str, Setting]:
         raise UsageError(f"{path} is no TOML: {error}") from None
     if unknown := sorted(set(table) - set(DESCRIPTIONS)):
         raise UsageError(f"{path}: no such setting: {', '.join(unknown)}", hint=f"there are {', '.join(DESCRIPTIONS)}")
-    return {name: Setting(_text(path, name, value), str(path)) for name, value in table.items()}
+    texts = {name: _text(path, name, value) for name, value in table.items()}
+    return {name: Setting(_anchored(name, text, path.parent), str(path)) for name, text in texts.items()}
 
 
 def _text(path: Path, name: str, value: object) -> str:
@@ -152,14 +153,38 @@ def _text(path: Path, name: str, value: object) -> str:
     raise UsageError(f"{path}: {name} must be a text or a number, not {value!r}")
 
 
+def _anchored(name: str, text: str, folder: Path) -> str:
+    """A place that a file in `folder` names is relative to the file, from wherever trtreg is called."""
+    if not text.strip():
+        return text
+    if name == "catalog":
+        return _anchored_url(text, folder)
+    scheme, separator, _ = text.partition("://")
+    if name not in ("home", "store", "cache") or (separator and scheme != "file"):
+        return text
+    return str(folder / _expanded(text.removeprefix("file://")))
+
+
+def _anchored_url(url: str, folder: Path) -> str:
+    path = sqlite_path(url)
+    if path is None or path.is_absolute():
+        return url
+    scheme, _, name = url.partition(":///")
+    return f"{scheme}:{sqlite_url(folder).partition(':')[2]}/{name}"
+
+
 def _default_home(environment: Mapping[str, str]) -> str:
     base = environment.get("XDG_DATA_HOME") or "~/.local/share"
     return f"{base}/trtreg"
 
 
 def _folder(name: str) -> Path:
-    # expanduser by os.path: Path.expanduser raises where there is no home folder, as in some containers.
-    return Path(os.path.expanduser(name)).absolute()  # noqa: PTH111
+    return Path(_expanded(name)).absolute()
+
+
+def _expanded(name: str) -> str:
+    # By os.path: Path.expanduser raises where there is no home folder, as in some containers.
+    return os.path.expanduser(name)  # noqa: PTH111
 
 
 def _require_text(name: str, setting: Setting) -> None:

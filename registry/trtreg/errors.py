@@ -97,6 +97,7 @@ EXIT_CODES: dict[int, str] = {
     6: "the catalog or the store is out of reach",
     7: "untrusted or corrupt",
     8: "unusable model",
+    130: "interrupted",
 }
 
 

@@ -123,9 +123,10 @@ class Store(Protocol):
         """Whether the bytes are there, by name and size; nothing is hashed."""
         ...
 
-    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
-        """Store the bytes of `source` under their digest unless they are there. Bytes that aren't `file`'s
-        are Untrusted and leave nothing behind. After a return, they survive a crash."""
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
+        """Store the bytes of `source` under their digest unless they are there; with `heal`, what is there is
+        hashed first, and replaced if it is damaged. Bytes that aren't `file`'s are Untrusted and leave nothing
+        behind. After a return, they survive a crash."""
         ...
 
     def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:

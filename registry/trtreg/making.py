@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from trtreg.core.key import Question
 from trtreg.core.manifest import Manifest, Provenance
-from trtreg.core.request import Chosen, Posed
+from trtreg.core.request import Chosen
 from trtreg.core.verdict import GateReport, Verdict, tolerance_for
 from trtreg.core.work import Built, SampleFile, WorkOrder
 from trtreg.errors import Rejected
@@ -73,14 +74,14 @@ class Maker:
         self._store, self._workshop, self._publisher = store, workshop, publisher
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
 
-    def make(self, version: ModelVersion, chosen: Chosen, posed: Posed, folder: Path, watch: Stopwatch) -> Made:
+    def make(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path, watch: Stopwatch) -> Made:
         """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
         with watch("materialise"):
-            order = self._order(version, chosen, posed, folder)
+            order = self._order(version, chosen, question, folder)
         with watch("workshop"), Timings(self._store).lent(order.target, folder):
             built = self._workshop.build(order, self._progress)
         watch.split("workshop", built.seconds)
-        manifest = self._manifest(version, posed, built)
+        manifest = self._manifest(version, question, built)
         self._progress.stage("publish", f"{built.plan.size / 1e6:.1f} MB")
         if built.gate is not None and built.gate.verdict is not Verdict.PASSED:
             with watch("publish"):
@@ -91,15 +92,14 @@ class Maker:
     def judge_again(self, record: EngineRecord, version: ModelVersion, chosen: Chosen, folder: Path) -> Judged:
         """Run the gate over an engine's plan as the store has it."""
         manifest = record.manifest
-        calibration = next((s for s in version.samples if s.file.sha256 == manifest.recipe.calibration), None)
-        order = self._order(version, chosen, Posed(manifest.question, calibration), folder)
+        order = self._order(version, chosen, manifest.question, folder)
         plan = folder / "plan"
         for file in manifest.plan.files:
             self._store.fetch_blob(file, plan / file.name, self._progress)
         report = self._workshop.gate(order, plan / manifest.plan.entry, self._progress)
         return Judged(manifest=replace(manifest, gate=report), report=report, folder=plan)
 
-    def _order(self, version: ModelVersion, chosen: Chosen, posed: Posed, folder: Path) -> WorkOrder:
+    def _order(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path) -> WorkOrder:
         """The order for one build, its files brought from the store into `folder`."""
         source = version.facts.source
         for file in source.files:
@@ -109,14 +109,14 @@ class Maker:
             path = folder / "samples" / sample.file.name
             self._store.fetch_blob(sample.file, path, self._progress)
             samples.append(SampleFile(name=sample.name, sha256=sample.file.sha256, path=path))
-        recipe = posed.question.recipe
+        recipe = question.recipe
         return WorkOrder(
             model=folder / "model" / source.entry,
-            model_digest=posed.question.model_digest,
+            model_digest=question.model_digest,
             signature=version.facts.signature,
             backend=chosen.backend,
             recipe=recipe,
-            target=posed.question.target,
+            target=question.target,
             folder=folder,
             tolerance=tolerance_for(recipe.precision, version.tolerance),
             samples=tuple(samples),
@@ -125,8 +125,7 @@ class Maker:
             gpu=chosen.gpu,
         )
 
-    def _manifest(self, version: ModelVersion, posed: Posed, built: Built) -> Manifest:
-        question = posed.question
+    def _manifest(self, version: ModelVersion, question: Question, built: Built) -> Manifest:
         return Manifest(
             key=question.key,
             model_digest=question.model_digest,
@@ -151,5 +150,6 @@ def _rejection(manifest: Manifest, version: ModelVersion) -> Rejected:
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     return Rejected(
         f"the gate rejects {version} ({manifest.recipe.precision}): {' '.join(reasons[:1])}{more}",
-        hint=f"trtreg show {manifest.key[:12]} has the report; --keep-fp32 OP|NODE keeps parts in fp32",
+        hint=f"trtreg show {manifest.key[:12]}/{manifest.plan_digest[:12]} has the report; "
+        "--keep-fp32 OP|NODE keeps parts in fp32",
     )

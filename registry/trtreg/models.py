@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from trtreg.core.manifest import Manifest
     from trtreg.interfaces import Catalog, Notes, Progress, Store, Workshop
 
 _RACY_SECONDS = 2.0
@@ -94,9 +96,14 @@ class Models:
             raise self._not_found(ModelName(name))
         return versions
 
-    def with_digest(self, digest: str) -> ModelVersion | None:
-        """A version with these contents."""
-        return next((v for v in self._catalog.versions() if v.facts.digest == digest), None)
+    def source_of(self, manifest: Manifest) -> ModelVersion | None:
+        """The version that an engine was made from: the one it names, if that still has these contents, else
+        another of the same contents, with the sample that it was calibrated on if there is one."""
+        same = [v for v in self._catalog.versions() if v.facts.digest == manifest.model_digest]
+        calibration = manifest.recipe.calibration
+        fit = [v for v in same if not calibration or any(s.file.sha256 == calibration for s in v.samples)]
+        named = [v for v in fit if str(v) == manifest.provenance.model]
+        return next(iter(named or fit or same), None)
 
     def _not_found(self, name: ModelName) -> NotFound:
         versions = list(self._catalog.versions(name.name))
@@ -136,7 +143,7 @@ class Models:
         kept = [self._keep_sample(label, file, facts, progress) for label, file in samples.items()]
         progress.stage("store", name)
         for file in facts.source.files:
-            self._store.put_blob(path.parent / file.name, file, progress)
+            self._store.put_blob(path.parent / file.name, file, progress, heal=True)
         version, is_new = self._catalog.add_version(name, facts, note=note, tags=tags)
         for sample in kept:
             self._catalog.add_sample(name, version.version, sample)
@@ -158,12 +165,14 @@ class Models:
                     return facts
             except (MalformedRecord, OSError):
                 pass  # Another trtreg's note, or external data that has gone: read the model again.
+        begun, before = time.time(), _stamp(path)
         facts = self._workshop().examine(path, progress)
-        stamps = _stamps(path, facts)
-        newest = max(stamp[1] for stamp in stamps) / 1e9
-        # A file written within the clock's grain of being read may change once more without a trace.
-        if time.time() - newest > _RACY_SECONDS:
-            self._notes.remember("facts", str(path), {"stamps": stamps, "facts": to_plain(facts)})
+        with suppress(OSError):  # It has gone meanwhile: there is nothing to remember it by.
+            stamps = _stamps(path, facts)
+            newest = max(stamp[1] for stamp in stamps) / 1e9
+            # What was written while it was read, or within the clock's grain of it, may not be what was read.
+            if _stamp(path) == before and begun - newest > _RACY_SECONDS:
+                self._notes.remember("facts", str(path), {"stamps": stamps, "facts": to_plain(facts)})
         return facts
 
     def _keep_sample(self, name: str, path: Path, facts: ModelFacts, progress: Progress) -> Sample:
@@ -225,8 +234,11 @@ class Models:
     def remove(self, name: ModelName, *, force: bool = False) -> list[ModelVersion]:
         """Forget one version, or with a bare NAME all of them. Engines and files stay in the store.
 
-        With `force`, aliases that point to them go, too; without, they are a UsageError and nothing is removed.
+        With `force`, aliases that point to them go, too; without, they are a UsageError and nothing is removed. So is
+        an alias for a name: it may have moved since somebody looked.
         """
+        if name.alias is not None:
+            raise UsageError(f"{name} is an alias", hint=f"name the version: trtreg model ls {name.name} lists them")
         going = self.all(name.name) if name.is_bare else [self.find(name)]
         aliased = [v for v in going if v.aliases]
         if aliased and not force:
@@ -257,5 +269,9 @@ def _require_file(path: Path, *, hint: str = "") -> None:
 
 
 def _stamps(path: Path, facts: ModelFacts) -> list[list[int]]:
-    stats = [(path.parent / file.name).stat() for file in facts.source.files]
-    return [[s.st_size, s.st_mtime_ns, s.st_ino] for s in stats]
+    return [_stamp(path.parent / file.name) for file in facts.source.files]
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]

@@ -52,7 +52,7 @@ class Prover:
         samples, is published; so is one from quarantine. Raises Miss for a plan that this machine can't run.
         """
         manifest = record.manifest
-        version = self._models.with_digest(manifest.model_digest)
+        version = self._models.source_of(manifest)
         if version is None:
             raise NotFound(
                 f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
@@ -67,8 +67,7 @@ class Prover:
         with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
             judged = self._maker.judge_again(record, version, chosen, folder)
             if judged.report.verdict is not Verdict.PASSED:
-                self._publisher.reject(judged.manifest, judged.folder, self._progress)
-                self._cache.forget(manifest.key)
+                self._withdraw(judged, chosen.target)
             elif record.state is not EngineState.PUBLISHED:
                 self._publish(judged, chosen.target)
         return judged.report
@@ -117,9 +116,17 @@ class Prover:
         if len(architectures) == 1 or all(self._is_proven_for(manifest, a) for a in architectures):
             self._publisher.publish(manifest, judged.folder, self._progress)
 
+    def _withdraw(self, judged: Judged, here: Target) -> None:
+        """The verdict belongs to the plan: it goes for the key of this architecture alone, too."""
+        manifest = judged.manifest
+        if manifest.target.architecture != here.architecture and self._is_proven_for(manifest, here.architecture):
+            alone = _for_architecture(manifest, here.architecture)
+            self._publisher.reject(alone, judged.folder, self._progress)
+        self._publisher.reject(manifest, judged.folder, self._progress)
+
     def _is_proven_for(self, manifest: Manifest, architecture: str) -> bool:
-        published = self._publisher.find(_for_architecture(manifest, architecture).key)
-        return published is not None and published.plan_digest == manifest.plan_digest
+        alone = _for_architecture(manifest, architecture)
+        return self._publisher.has_published(alone.key, manifest.plan_digest)
 
     def _tell_waiting(self, holder: str) -> None:
         self._progress.say(f"another process is making this engine ({holder}); waiting for it")

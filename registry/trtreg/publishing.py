@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
-from trtreg.core.layout import UNPROVEN, blessed_name, manifest_name, rejected_name, unproven_name
+from trtreg.core.layout import REJECTED, UNPROVEN, blessed_name, manifest_name, rejected_name, unproven_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
 from trtreg.core.records import MalformedRecord
-from trtreg.errors import Untrusted
+from trtreg.errors import Rejected, Untrusted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from trtreg.core.key import Key
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Puts engines into the store and the catalog, and finds them in the store."""
+    """Puts engines into the store and the catalog, and finds them in the store.
 
-    def __init__(self, *, store: Store, catalog: Catalog) -> None:
-        self._store, self._catalog = store, catalog
+    catalog  opened when there is something to list: finding needs none
+    forget   drops this machine's copy of what is rejected
+    """
+
+    def __init__(self, *, store: Store, catalog: Callable[[], Catalog], forget: Callable[[Key], None]) -> None:
+        self._store, self._catalog, self._forget = store, catalog, forget
 
     def find(self, key: Key) -> Manifest | None:
         """The manifest of the plan that is blessed for `key`. Raises Untrusted if it isn't what it claims to be."""
@@ -36,12 +41,17 @@ class Publisher:
         plan_digest = pointer.decode(errors="replace").strip()
         if not is_digest(plan_digest):
             raise _untrusted(f"{blessed_name(key)} holds no plan digest: {plan_digest[:80]!r}")
-        return self._read(manifest_name(key, plan_digest), key)
+        # Withdrawn by another host between its two deletions, or lost: as good as absent.
+        return self._read(manifest_name(key, plan_digest), key) if self.has_published(key, plan_digest) else None
 
     def find_unproven(self, key: Key) -> Manifest | None:
         """A plan for `key` that waits in quarantine. Raises Untrusted."""
         waiting = next(iter(self._store.record_names(f"{UNPROVEN}{key}/")), None)
         return self._read(waiting, key) if waiting else None
+
+    def has_rejected(self, key: Key) -> bool:
+        """Whether the gate has refused a plan for `key`."""
+        return next(iter(self._store.record_names(f"{REJECTED}{key}/")), None) is not None
 
     def _read(self, name: str, key: Key) -> Manifest:
         """The manifest under `name`, which says itself that it belongs there."""
@@ -56,53 +66,75 @@ class Publisher:
             raise _untrusted(f"{name} is the manifest of key {manifest.key} and plan {manifest.plan_digest}")
         return manifest
 
+    def has_published(self, key: Key, plan_digest: str) -> bool:
+        """Whether that very plan has passed the gate for `key`, blessed or not."""
+        return self._store.read_record(manifest_name(key, plan_digest)) is not None
+
     def publish(self, manifest: Manifest, folder: Path, progress: Progress, *, replace: bool = False) -> Manifest:
         """Let `get` serve this engine, and return the one that it serves now.
 
         That is another if somebody published first; `replace` puts this one in its place, without touching
-        the other's bytes. `folder` holds the plan's files.
+        the other's bytes, and mends what is damaged of this one. `folder` holds the plan's files.
         """
-        self._put_files(manifest, folder, progress)
         key, digest = manifest.key, manifest.plan_digest
-        self._store.insert_record(manifest_name(key, digest), write_manifest(manifest).encode())
-        if replace:
+        self._put_files(manifest, folder, progress, heal=replace)
+        self._write(manifest_name(key, digest), manifest, replace=replace)
+        # A pointer to a manifest that isn't there is what a crash or a rejection elsewhere left: no first writer.
+        if replace or (not self._store.insert_record(blessed_name(key), digest.encode()) and self.find(key) is None):
             self._store.replace_record(blessed_name(key), digest.encode())
-        else:
-            self._store.insert_record(blessed_name(key), digest.encode())
         self._store.delete_record(rejected_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
         served = self.find(key) or manifest
         self.list_published(served)
         if served.plan_digest != digest:
-            self._catalog.record_engine(manifest, EngineState.PUBLISHED, bless=False)
+            self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=False)
         return served
 
     def list_published(self, manifest: Manifest) -> None:
         """Make the catalog agree with the store: after a crash between the two, and when the catalog is new."""
-        self._catalog.record_engine(manifest, EngineState.PUBLISHED, bless=True)
+        self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True)
 
-    def quarantine(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
-        """Keep a plan that nobody could run yet where only those who ask for unproven engines find it."""
+    def quarantine(self, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
+        """Keep a plan that nobody could run yet where only those who ask for unproven engines find it.
+
+        Builders repeat themselves: if this very plan has been proven before, its manifest comes back with the
+        report, and nothing is kept. Raises Rejected if it was refused before.
+        """
+        key, digest = manifest.key, manifest.plan_digest
+        if self.has_published(key, digest):
+            return self._read(manifest_name(key, digest), key)
+        if self._store.read_record(rejected_name(key, digest)) is not None:
+            refused = self._read(rejected_name(key, digest), key)
+            reasons = refused.gate.reasons if refused.gate else ()
+            raise Rejected(
+                f"the gate has rejected this very plan before: {' '.join(reasons[:1])}",
+                hint=f"trtreg show {key[:12]}/{digest[:12]} has the report",
+            )
         self._put_files(manifest, folder, progress)
-        name = unproven_name(manifest.key, manifest.plan_digest)
-        self._store.insert_record(name, write_manifest(manifest).encode())
-        self._catalog.record_engine(manifest, EngineState.UNPROVEN, bless=False)
+        self._write(unproven_name(key, digest), manifest)
+        self._catalog().record_engine(manifest, EngineState.UNPROVEN, bless=False)
+        return manifest
 
     def reject(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
-        """Keep the plan and its report, out of reach of `get`."""
-        self._put_files(manifest, folder, progress)
+        """Keep the plan and its report, out of reach of `get`: this machine's cache forgets it first."""
         key, digest = manifest.key, manifest.plan_digest
-        self._store.replace_record(rejected_name(key, digest), write_manifest(manifest).encode())
+        self._forget(key)
+        self._put_files(manifest, folder, progress)
+        self._write(rejected_name(key, digest), manifest, replace=True)
         pointer = self._store.read_record(blessed_name(key))
         if pointer is not None and pointer.decode(errors="replace").strip() == digest:
             self._store.delete_record(blessed_name(key))
         self._store.delete_record(manifest_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
-        self._catalog.record_engine(manifest, EngineState.REJECTED, bless=False)
+        self._catalog().record_engine(manifest, EngineState.REJECTED, bless=False)
 
-    def _put_files(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
+    def _write(self, name: str, manifest: Manifest, *, replace: bool = False) -> None:
+        write = self._store.replace_record if replace else self._store.insert_record
+        write(name, write_manifest(manifest).encode())
+
+    def _put_files(self, manifest: Manifest, folder: Path, progress: Progress, *, heal: bool = False) -> None:
         for file in manifest.plan.files:
-            self._store.put_blob(folder / file.name, file, progress)
+            self._store.put_blob(folder / file.name, file, progress, heal=heal)
 
 
 def _untrusted(message: str) -> Untrusted:

@@ -5,10 +5,12 @@ A hit reads this file and little else: what only a miss needs comes in as callab
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from trtreg.core.verdict import GateReport
     from trtreg.errors import TrtregError
     from trtreg.interfaces import PlanCache, Progress, Session, Store
-    from trtreg.making import Maker
+    from trtreg.making import Made, Maker
     from trtreg.models import Models
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
@@ -68,6 +70,7 @@ class Registry:
 
     unproven     where plans from quarantine are kept on this machine, apart from those that are served
     work_folder  a context of an empty folder for one build, on the cache's file system
+    prepare      makes ready what publishing needs
     choose       which backend this machine takes for a request
     opener       loads a plan, by backend and path
     """
@@ -83,6 +86,7 @@ class Registry:
         maker: Callable[[], Maker],
         reviewer: Callable[[], Reviewer],
         prover: Callable[[], Prover],
+        prepare: Callable[[], object],
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[[Request], Chosen],
         opener: Callable[[str, Path], Session],
@@ -91,7 +95,7 @@ class Registry:
         self.models, self.progress = models, progress
         self._store, self._cache, self._unproven = store, cache, unproven
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
-        self._prover = prover
+        self._prover, self._prepare = prover, prepare
         self._work_folder, self._choose, self._opener = work_folder, choose, opener
 
     # --- get and build -------------------------------------------------------------------------------------
@@ -106,6 +110,7 @@ class Registry:
         keep_fp32: Iterable[str] = (),
         keep_io_types: bool = True,
         calibration: str = "",
+        builder: BuilderSettings | None = None,
         target: str = "",
         device: str = "",
         build: bool = True,
@@ -126,12 +131,16 @@ class Registry:
                 keep_fp32=tuple(keep_fp32),
                 keep_io_types=keep_io_types,
                 calibration=calibration,
+                builder=builder or BuilderSettings(),
                 target=target,
                 device=device,
             )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return self.ask(request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven)
+        engine = self.ask(request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven)
+        if allow_unproven and engine.manifest.gate is None:
+            warnings.warn(f"{engine.path} is not proven: it has never run", stacklevel=2)
+        return engine
 
     def ask(
         self,
@@ -158,6 +167,8 @@ class Registry:
                 cached = self._cache.find(asked.key)
             if cached:
                 return self._engine(asked.key, cached, "cache", watch)
+            if offline and allow_unproven and (kept := self._unproven.find(asked.key)):
+                return self._engine(asked.key, kept, "cache", watch)
         if offline:
             raise Miss(
                 f"{asked} is not in this machine's cache",
@@ -172,8 +183,7 @@ class Registry:
             if not build:
                 raise Miss(
                     f"no engine of {asked}",
-                    hint=f"trtreg explain {request.model} --{request.precision} says why; "
-                    "without --no-build it is built",
+                    hint="trtreg explain with the same options says why; without --no-build it is built",
                 )
             return self._build_and_admit(asked, watch, rebuild=rebuild, allow_unproven=allow_unproven)
 
@@ -188,11 +198,10 @@ class Registry:
                 return there
             self._refuse_if_rejected_before(asked, rebuild=rebuild)
             with self._work_folder() as folder:
-                made = self._maker().make(asked.version, asked.chosen, asked.posed, folder, watch)
-                if made.manifest.gate is None:
-                    publisher.quarantine(made.manifest, made.folder, self.progress)
-                    return made.manifest
-                return publisher.publish(made.manifest, made.folder, self.progress, replace=rebuild)
+                made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch)
+                if rebuild:
+                    self._cache.forget(asked.key)
+                return self._settle(made, replace=rebuild)
 
     def _pose(self, request: Request, watch: Stopwatch) -> Asked:
         with watch("resolve"):
@@ -228,21 +237,35 @@ class Registry:
     def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool, allow_unproven: bool) -> Engine:
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
         self.progress.say(f"building {asked} ({asked.chosen.why})")
+        self._prepare_meanwhile()
         with self._work_folder() as folder:
-            made = self._maker().make(asked.version, asked.chosen, asked.posed, folder, watch)
-            if made.manifest.gate is None:
-                self._publisher().quarantine(made.manifest, made.folder, self.progress)
-                return self._serve_unproven(
-                    asked, made.manifest, made.hand_over, "built", watch, allowed=allow_unproven
-                )
+            made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch)
             with watch("publish"):
-                served = self._publisher().publish(made.manifest, made.folder, self.progress, replace=rebuild)
+                served = self._settle(made, replace=rebuild)
+            if served.gate is None:
+                if found := self._bring(asked, watch):
+                    self.progress.say("the new plan waits to be proven; the engine that there is goes on being served")
+                    return found
+                return self._serve_unproven(asked, served, made.hand_over, "built", watch, allowed=allow_unproven)
             with watch("admit"):
-                if rebuild:
-                    self._cache.forget(served.key)
                 ours = served.plan_digest == made.manifest.plan_digest
                 engine = self._cache.admit(served, made.hand_over if ours else self._fetch_blob)
         return self._engine(served.key, engine, "built", watch)
+
+    def _settle(self, made: Made, *, replace: bool) -> Manifest:
+        """Publish what passed the gate, quarantine what nobody could run; the engine that is then in force."""
+        manifest = made.manifest
+        if manifest.gate is None:
+            manifest = self._publisher().quarantine(manifest, made.folder, self.progress)
+        if manifest.gate is None:
+            return manifest
+        return self._publisher().publish(manifest, made.folder, self.progress, replace=replace)
+
+    def _prepare_meanwhile(self) -> None:
+        """Import what publishing needs while the child works: it takes a quarter of a second."""
+        from threading import Thread
+
+        Thread(target=self._prepare, daemon=True).start()
 
     def _serve_unproven(
         self,
@@ -271,7 +294,8 @@ class Registry:
 
     def _refuse_if_rejected_before(self, asked: Asked, *, rebuild: bool) -> None:
         """A rejected plan is not built again for nothing: the same recipe would fail on the same numbers."""
-        report = None if rebuild else self._reviewer().rejection(asked)
+        known = not rebuild and self._publisher().has_rejected(asked.key)
+        report = self._reviewer().rejection(asked) if known else None
         if report is not None:
             raise Rejected(
                 f"the gate has rejected {asked.version} ({asked.request.wish}) before: {report.reasons[0]}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtreg.core.lifecycle import EngineState
@@ -54,8 +54,9 @@ class Reviewer:
             rejection = self.rejection(asked)
             answer = "rejected" if rejection else "miss"
         digests = {v.facts.digest for v in self._models.all(asked.version.name)}
-        others = [r.manifest for d in sorted(digests) for r in self._catalog.engines(model_digest=d)]
-        question = asked.posed.question
+        published = EngineState.PUBLISHED
+        others = [r.manifest for d in sorted(digests) for r in self._catalog.engines(model_digest=d, state=published)]
+        question = asked.question
         return Explanation(
             asked=asked,
             answer=answer,
@@ -66,14 +67,14 @@ class Reviewer:
 
     def rejection(self, asked: Asked) -> GateReport | None:
         """The report that still speaks against the key: under today's tolerance and on today's samples."""
-        tolerance = tolerance_for(asked.posed.question.recipe.precision, asked.version.tolerance)
+        tolerance = tolerance_for(asked.question.recipe.precision, asked.version.tolerance)
         samples = {s.file.sha256 for s in asked.version.samples}
         for record in self._catalog.engines(key_prefix=asked.key, state=EngineState.REJECTED):
             report = record.manifest.gate
             if report is None or {s.sha256 for s in report.samples if s.sha256} != samples:
                 continue
-            if report.reasons_under(tolerance):
-                return report
+            if reasons := report.reasons_under(tolerance):
+                return replace(report, reasons=reasons)
         return None
 
     def engines(self, *, state: EngineState | None = None, model: str | None = None) -> list[EngineRecord]:
@@ -84,8 +85,10 @@ class Reviewer:
         return [r for r in self._catalog.engines(state=state) if r.manifest.model_digest in digests]
 
     def engine(self, key_prefix: str) -> EngineRecord:
-        """The engine whose key begins so: the served one of its key, else the newest. Raises NotFound, UsageError."""
-        records = self._catalog.engines(key_prefix=key_prefix)
+        """The engine whose key begins so: the served one of its key, else the newest; KEY/PLAN names one of several
+        plans of a key by how its digest begins. Raises NotFound, UsageError."""
+        key, _, plan = key_prefix.partition("/")
+        records = [r for r in self._catalog.engines(key_prefix=key) if r.manifest.plan_digest.startswith(plan)]
         keys = sorted({r.manifest.key for r in records})
         if not records:
             raise NotFound(f"no engine with key {key_prefix}", hint="trtreg ls lists them")

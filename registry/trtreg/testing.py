@@ -50,8 +50,8 @@ class MemoryStore:
     def has_blob(self, file: StoredFile) -> bool:
         return len(self.blobs.get(file.sha256, b"")) == file.size and file.sha256 in self.blobs
 
-    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
-        if self.has_blob(file):
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
+        if self.has_blob(file) and not heal:
             return
         content = source.read_bytes()
         _require_same(content, file)

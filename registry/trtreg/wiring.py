@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.catalog.stamp import generation, sqlite_path
 from trtreg.config import Settings, load_settings
-from trtreg.errors import UsageError
+from trtreg.errors import Unreachable, UsageError
 from trtreg.models import Models
 from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from trtreg.core.key import Key
     from trtreg.core.request import Chosen, Request
     from trtreg.diagnosis import Diagnosis
     from trtreg.interfaces import Catalog, Progress, Session, Workshop
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 _ABANDONED = 86400.0
 """Seconds without a byte written after which a draft in the store has no writer any more, wherever it was."""
+_SWEEP_EVERY = 86400.0
+"""Seconds."""
 
 
 def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
@@ -53,11 +58,12 @@ def open_registry(
         models=parts.models,
         store=parts.store,
         cache=parts.cache,
-        unproven=Cache(settings.cache / "unproven"),
+        unproven=parts.unproven,
         publisher=lambda: parts.publisher,
         maker=lambda: parts.maker,
         reviewer=lambda: parts.reviewer,
         prover=lambda: parts.prover,
+        prepare=lambda: parts.catalog,
         work_folder=parts.work_folder,
         choose=parts.choose_for,
         opener=_open_session,
@@ -79,11 +85,11 @@ def deliver(engine: Engine, destination: str) -> Path:
     return deliver(plan, folder, destination)
 
 
-def inspect_file(path: Path) -> Inspection:
-    """What any model or plan file is, from its bytes."""
-    from trtreg.onnx_models.inspection import inspect_file
+def inspect_file(path: Path, *, settings: Settings, progress: Progress = SILENT) -> Inspection:
+    """What any model or plan file is, from its bytes, read within the limits that a model's reading has."""
+    from trtreg.workshop.supervisor import ChildWorkshop
 
-    return inspect_file(path)
+    return ChildWorkshop(settings.limits).inspect(path, progress)
 
 
 def diagnose(settings: Settings) -> Diagnosis:
@@ -100,8 +106,13 @@ class _Parts:
         self._settings, self._progress = settings, progress
         self.store = DirectoryStore(settings.store)
         self.cache = Cache(settings.cache)
+        self.unproven = Cache(settings.cache / "unproven")
         self._notes = Notes(settings.cache)
         self.choose = partial(choice or choose, notes=self._notes)
+
+    def _forget(self, key: Key) -> None:
+        self.cache.forget(key)
+        self.unproven.forget(key)
 
     def choose_for(self, request: Request) -> Chosen:
         """The backend that this machine takes for `request`."""
@@ -140,7 +151,7 @@ class _Parts:
     def publisher(self) -> Publisher:
         from trtreg.publishing import Publisher
 
-        return Publisher(store=self.store, catalog=self.catalog)
+        return Publisher(store=self.store, catalog=lambda: self.catalog, forget=self._forget)
 
     @cached_property
     def maker(self) -> Maker:
@@ -184,10 +195,22 @@ class _Parts:
     def work_folder(self) -> AbstractContextManager[Path]:
         from trtreg.workshop.folder import work_folder
 
-        # Builds are long and rare: the time to clear away what killed processes left.
-        self.store.sweep(_ABANDONED)
-        self.cache.prune()
+        # Builds are long and rare: the time to clear away what killed processes left. What can't be cleared, because
+        # it is another user's, is in nobody's way.
+        with suppress(Unreachable):
+            self.cache.prune()
+        with suppress(Unreachable):
+            self._sweep_store()
         return work_folder(self._settings.cache / "work")
+
+    def _sweep_store(self) -> None:
+        """Once a day: it walks all of the store, which may be large and far away."""
+        now = time.time()
+        match self._notes.recall("sweep", self.store.location):
+            case {"at": float(at)} if 0 <= now - at < _SWEEP_EVERY:
+                return
+        self._notes.remember("sweep", self.store.location, {"at": now})
+        self.store.sweep(_ABANDONED)
 
 
 def _generation(url: str) -> int | None:

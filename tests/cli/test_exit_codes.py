@@ -83,6 +83,9 @@ _MISUSED: dict[str, tuple[list[str], str]] = {
     "a tag given twice": (["model", "add", "x", "x.onnx", "--tag", "a=1", "--tag", "a=2"], "a is given twice"),
     "prune by nothing": (["cache", "prune"], "prune by what?"),
     "prune to no size": (["cache", "prune", "--max-size", "much"], "'much' is no size"),
+    "a tolerance of one version": (["model", "tolerance", "tiny@1"], "tiny@1 names a version"),
+    "a version's tolerance set": (["model", "tolerance", "tiny@1", "cosine=0.9"], "tiny@1 names a version"),
+    "a state named twice": (["ls", "--state", "unproven", "--unproven"], "--state and --unproven"),
     "a store in a cloud": (["--store", "gs://bucket", "ls"], "'gs://bucket' is of a kind"),
     "a catalog of another make": (["--catalog", "mysql://host/db", "ls"], "'mysql'"),
     "no limit": (["--time-limit", "nan", "get", "tiny", "--rebuild"], "must be a positive number, not 'nan'"),
@@ -227,6 +230,24 @@ def test_a_full_disk_is_6_and_leaves_nothing(model: Path, tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (6, "")
     assert "Traceback" not in done.stderr
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".tmp-")]
+
+
+def test_no_room_for_a_temporary_file_is_6_and_says_so(model: Path, tmp_path: Path) -> None:
+    """Python takes no folder for one in which it can't write a file."""
+    command = [*COMMAND, "--home", tmp_path / "home", "inspect", model]
+    script = 'ulimit -f 0; exec "$@"'
+    done = subprocess.run(["/bin/sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "error: cannot make a temporary file: No usable temporary directory" in done.stderr
+
+
+def test_a_build_process_that_cannot_be_started_is_4(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+
+    refused = console("--quiet", "get", "tiny", "--fp16", "--keep-fp32", "MatMul").refused(4)
+
+    assert refused == "cannot start the build process: No such file or directory"
 
 
 def test_damaged_bytes_are_7(console: Console, home: Path, tmp_path: Path) -> None:

@@ -94,6 +94,24 @@ def test_a_file_that_cannot_be_used_is_8_and_still_told_of(
     assert said in answer.out + answer.err
 
 
+def test_a_file_is_looked_at_within_the_limits(bare_console: Console, tmp_path: Path) -> None:
+    _onnx(tmp_path / "file")
+
+    refused = bare_console("--memory-limit", "0.03", "inspect", tmp_path / "file").refused(8)
+
+    assert "more than the 0.03 GiB of memory" in refused
+
+
+def test_what_is_known_of_a_plan_is_shown_in_its_order(bare_console: Console, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "file", "w") as archive:
+        archive.writestr("a", b"")
+
+    assert [line.split()[0] for line in bare_console("inspect", tmp_path / "file").out.splitlines()[1:]] == [
+        "members",
+        "first",
+    ]
+
+
 def test_a_pointer_to_a_file_elsewhere_is_8(bare_console: Console, tmp_path: Path) -> None:
     _pointer(tmp_path / "file")
 

@@ -79,7 +79,7 @@ def test_a_version_with_an_alias_is_removed_only_by_force(console: Console, firs
     console("model", "add", "tiny", first, "--alias", "prod")
     console("model", "add", "tiny", second)
 
-    for name in ("tiny@1", "tiny@prod", "tiny"):
+    for name in ("tiny@1", "tiny"):
         assert "an alias needs it: tiny@1 by prod" in console("model", "rm", name).refused(2)
     assert len(console("model", "ls", "tiny", "--json").json) == 2
     assert console("model", "rm", "tiny", "--force").out == "removed tiny@1, tiny@2\n"
@@ -91,6 +91,14 @@ def test_a_removed_number_is_never_given_again(console: Console, first: Path, se
     console("model", "rm", "tiny@1")
 
     assert console("model", "add", "tiny", second).out == "tiny@2\n"
+
+
+def test_an_alias_is_no_name_for_what_to_remove(console: Console, first: Path) -> None:
+    console("model", "add", "tiny", first, "--alias", "prod")
+
+    for name in ("tiny@prod", "tiny@latest"):
+        assert f"{name} is an alias" in console("model", "rm", name, "--force").refused(2)
+    assert console("model", "show", "tiny@prod").code == 0
 
 
 def test_tolerances_are_shown_set_and_cleared(console: Console, first: Path) -> None:

@@ -67,6 +67,28 @@ def test_a_file_in_home_cannot_move_home(bare_console: Console, tmp_path: Path) 
     assert _settings(bare_console)["home"] == (str(tmp_path / "home"), "TRTREG_HOME")
 
 
+def test_a_file_names_places_relative_to_itself(
+    bare_console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "what? 50%"
+    home.mkdir()
+    (home / "trtreg.toml").write_text('store = "file://mystore"\ncache = "~/c"\ncatalog = "sqlite:///my.db?x=1"\n')
+    monkeypatch.setenv("HOME", "/me")
+
+    found = _settings(bare_console, "--home", home)
+
+    assert found["store"][0] == f"{home}/mystore"
+    assert found["cache"][0] == "/me/c"
+    assert found["catalog"][0] == f"sqlite:///{tmp_path}/what%3F 50%25/my.db?x=1"
+
+
+@pytest.mark.parametrize("value", ["sqlite:////whole/my.db", "sqlite:///:memory:", "postgresql://host/name"])
+def test_a_file_names_other_catalogs_as_they_are(bare_console: Console, tmp_path: Path, value: str) -> None:
+    (tmp_path / "trtreg.toml").write_text(f'catalog = "{value}"\n')
+
+    assert _settings(bare_console)["catalog"][0] == value
+
+
 def test_an_empty_variable_is_as_good_as_none(bare_console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTREG_STORE", "")
 

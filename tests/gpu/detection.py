@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array: TypeAlias = NDArray[Any]
 SIDE = 640
 _GREY = 114
 _CONFIDENCE, _OVERLAP, _MOST_CANDIDATES, _MOST_BOXES = 0.001, 0.6, 3000, 300
@@ -27,7 +28,7 @@ class Boxes:
     """corners: float[n, 4], x1 y1 x2 y2 in pixels of the letterbox; classes: int[n]; scores: float[n], falling."""
 
     corners: Array
-    classes: NDArray[np.int64]
+    classes: Array
     scores: Array
 
 
@@ -55,7 +56,9 @@ def _picture(path: Path, drawn: list[list[float]]) -> Picture:
     width, height = (round(length * scale) for length in picture.size)
     left, top = (SIDE - width) // 2, (SIDE - height) // 2
     square = np.full((SIDE, SIDE, 3), _GREY, np.uint8)
-    square[top : top + height, left : left + width] = picture.resize((width, height), Image.Resampling.BILINEAR)
+    square[top : top + height, left : left + width] = np.asarray(
+        picture.resize((width, height), Image.Resampling.BILINEAR)
+    )
     rows = np.array(drawn, np.float32).reshape(-1, 5)
     centred = rows[:, 1:] * [width, height, width, height] + [left, top, 0, 0]
     truth = Boxes(_corners(centred), rows[:, 0].astype(int), np.ones(len(rows), np.float32))

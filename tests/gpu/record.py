@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ _CALLS = ("nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlDeviceGetCudaComputeCap
 def gpus() -> dict[str, Any]:
     """NVML's own answers; `mig` and the like are the error's words where it refuses."""
     try:
-        import pynvml
-
+        pynvml = import_module("pynvml")
         pynvml.nvmlInit()
     except Exception as error:  # noqa: BLE001 - a machine without a driver is worth a recording, too
         return {"error": str(error), "gpus": []}

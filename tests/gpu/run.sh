@@ -6,6 +6,8 @@
 # TRTREG_TEST_DATA   folder with models/, images/, coco128_labels.json
 # TRTREG_WAITING     home of a registry with a model `mnist` and an unproven plan of it for sm_89; may be absent
 # PYTHON             an interpreter that has what trtreg needs, with onnxruntime-gpu; tensorrt-rtx and torch if at hand
+#
+# Leaves doctor.json (for tests/probing/recorded), engines.jsonl (what each `get` gave) and measured.json.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
@@ -49,6 +51,7 @@ step trtreg model add yolov5s "$data/models/yolov5s.onnx" --sample "pictures=$TR
 step get
 step get --fp16
 step get "${int8[@]}"
+step get
 step get
 step get --fp16 --rebuild
 step trtreg explain yolov5s --fp16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -41,7 +42,7 @@ def test_a_plan_on_the_gpu_gives_the_cpu_s_numbers(
     plan = built(model, target, tmp_path / "plan")
     assert plan.name == CUDA_PLAN
     outputs = OnnxRuntime().load(plan).run(inputs)
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
+    session: Any = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
     for spec, wanted in zip(session.get_outputs(), session.run(None, inputs), strict=True):
         assert outputs[spec.name].shape == wanted.shape
         assert np.abs(outputs[spec.name] - wanted).max() <= 0.01 * np.ptp(wanted)

@@ -86,6 +86,8 @@ def test_a_get_that_is_killed_at_any_moment_leaves_a_registry_that_is_right(home
             assert all(gone(child) for child in children_of(get.process.pid))
         _assert_every_record_has_its_bytes(home / "store")
 
+    # The store is swept once a day, and was a moment ago.
+    shutil.rmtree(home / "cache" / "v1" / "notes" / "sweep")
     for draft in _drafts(home):
         for path in (draft, *draft.rglob("*")):
             os.utime(path, (0, 0))
@@ -240,3 +242,66 @@ def test_no_process_takes_the_folder_of_one_that_just_begins_for_abandoned(tmp_p
     with ThreadPoolExecutor(8) as together:
         list(together.map(work, range(8)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_this_host_s_folders_are_taken_for_abandoned_unless_they_are_old(tmp_path: Path) -> None:
+    abandoned = tmp_path / f"work-{os.uname().nodename}-abcdefgh"
+    theirs, forgotten = tmp_path / "work-other-host-abcdefgh", tmp_path / "work-gone-abcdefgh"
+    for folder in (abandoned, theirs, forgotten):
+        folder.mkdir()
+    os.utime(forgotten, (0, 0))
+
+    with work_folder(tmp_path) as mine:
+        assert {p for p in tmp_path.iterdir()} == {theirs, mine}
+
+
+# --- clearing away -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder that another user owns")
+def test_what_another_user_has_left_keeps_nobody_from_building(fresh: list[str | Path], tmp_path: Path) -> None:
+    home, store = Path(fresh[1]), Path(fresh[3])
+    for folder in (store / "blobs", tmp_path / "cache" / "v1"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "theirs").mkdir()
+        (folder / "theirs" / ".tmp-draft").touch()
+        os.utime(folder / "theirs" / ".tmp-draft", (0, 0))
+        (folder / "theirs").chmod(0o555)
+    unprivileged = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
+    done = subprocess.run(
+        [*unprivileged, *COMMAND, *fresh, "get", "tiny"], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (store / "blobs" / "theirs" / ".tmp-draft").exists()
+    assert home.is_dir()
+
+
+def test_the_store_is_swept_once_a_day(fresh: list[str | Path]) -> None:
+    def draft() -> Path:
+        path = Path(fresh[3]) / "blobs" / ".tmp-draft"
+        path.touch()
+        os.utime(path, (0, 0))
+        return path
+
+    first = draft()
+    _call(Path(fresh[1]), *fresh[2:], "get", "tiny")
+    assert not first.exists()
+    second = draft()
+    _call(Path(fresh[1]), *fresh[2:], "get", "tiny", "--rebuild")
+    assert second.exists()
+
+
+# --- told of -------------------------------------------------------------------------------------------------
+
+
+def test_a_verbose_call_shows_all_that_a_dying_build_process_has_said(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "other.onnx", seed=6)
+    add = [*COMMAND, "--home", tmp_path / "home", "--memory-limit", "0.03", "model", "add", "other", model]
+
+    def said(*more: str) -> str:
+        return subprocess.run([*add, *more], capture_output=True, text=True, check=False, timeout=120).stderr
+
+    assert len(said().splitlines()) == 2
+    assert len(said("-v").splitlines()) > 3
+    assert said("-v", "-q").startswith("error: ")

@@ -265,6 +265,58 @@ def test_the_gate_can_be_run_again_and_withdraws_what_no_longer_passes(with_mode
     assert with_model.get("tiny", precision="fp16", build=False).key == engine.key
 
 
+def test_a_rebuild_that_is_rejected_leaves_nothing_to_be_served(with_model: Registry) -> None:
+    with_model.get("tiny", precision="fp16")
+    with_model.models.set_tolerance("tiny", {"relative_l2": 0.0, "cosine": 1.0, "max_error": 0.0})
+    with pytest.raises(Rejected):
+        with_model.get("tiny", precision="fp16", rebuild=True)
+
+    with pytest.raises(Rejected):
+        with_model.get("tiny", precision="fp16")
+    with pytest.raises(Miss):
+        with_model.get("tiny", precision="fp16", offline=True)
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "blob"])
+def test_a_rebuild_heals_a_damaged_store(with_model: Registry, tmp_path: Path, damaged: str) -> None:
+    built = with_model.get("tiny")
+    store = Path(wiring.settings().store)
+    sha256 = built.manifest.plan.files[0].sha256
+    manifest = store / "manifests" / built.key / f"{built.manifest.plan_digest}.json"
+    file = manifest if damaged == "manifest" else store / "blobs" / sha256[:2] / sha256
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.unlink()
+    file.write_bytes(content)
+    elsewhere = wiring.open_registry(settings=wiring.settings({"cache": str(tmp_path / "elsewhere")}))
+    with pytest.raises(Untrusted):
+        elsewhere.get("tiny")
+
+    with_model.get("tiny", rebuild=True)
+
+    assert elsewhere.get("tiny").source == "store"
+
+
+def test_the_gate_judges_by_the_model_that_the_engine_was_made_from(with_model: Registry, classifier: Path) -> None:
+    engine = with_model.get("tiny", precision="fp16")
+    add(with_model, "another", classifier, tolerance={"relative_l2": 0.0, "cosine": 1.0, "max_error": 0.0})
+
+    _, report = with_model.judge_again(engine.key)
+
+    assert report.verdict == "passed"
+
+
+def test_the_same_shape_twice_is_a_clear_refusal(with_model: Registry) -> None:
+    from trtreg.core.recipe import parse_shape
+    from trtreg.core.request import Request
+
+    shape = parse_shape("images=1x3x16x16")
+    for shapes in ((shape, shape), (shape,)):
+        request = Request(model=trtreg_name("tiny"), shapes=shapes)
+        if len(shapes) == 1:
+            assert with_model.explain(request).answer == "miss"
+
+
 def test_building_alone_fills_the_store_and_not_the_cache(with_model: Registry) -> None:
     from trtreg.core.request import Request
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from registry.conftest import Told, add
+from small_models import write_vanishing
 from trtreg import wiring
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.target import Target
-from trtreg.errors import Miss, Unproven, UsageError
+from trtreg.errors import Miss, Rejected, Unproven, UsageError
 from trtreg.interfaces import Notes
 from trtreg.probing import Chosen, choose
 from trtreg.registry import Registry
@@ -77,7 +78,8 @@ def test_it_is_not_built_twice(waiting: Registry) -> None:
 
 def test_who_asks_for_it_gets_it_with_a_warning_and_nobody_else_does(waiting: Registry) -> None:
     told = Told()
-    engine = opened(elsewhere("alpha"), told).get("tiny", allow_unproven=True)
+    with pytest.warns(UserWarning, match="has never run"):
+        engine = opened(elsewhere("alpha"), told).get("tiny", allow_unproven=True)
 
     assert engine.path.exists()
     assert engine.manifest.gate is None
@@ -106,16 +108,32 @@ def test_a_machine_that_can_not_run_it_leaves_it_alone_and_says_what_differs(wai
         other.judge_again(record.manifest.key)
 
 
-def test_a_plan_that_fails_its_first_gate_is_rejected(waiting: Registry) -> None:
-    there = opened(machine("alpha"))
-    there.models.set_tolerance("tiny", {"relative_l2": 0.0, "cosine": 1.0, "max_error": 0.0})
-    for _ in there.judge_waiting():
-        pass
+def test_a_machine_that_lacks_the_plan_s_runtime_says_so_as_a_miss(waiting: Registry) -> None:
+    """Exit 3, not 2: nobody asked for the runtime, but the plan needs it. A device that isn't there was asked for."""
 
-    (record,) = there.engines()
-    # The plan may be exact on this very machine; then there is nothing to reject.
-    exact = record.manifest.gate is not None and all(d.max_abs == 0 for d in record.manifest.gate.original)
-    assert record.state is (EngineState.PUBLISHED if exact else EngineState.REJECTED)
+    def lacks(backend: str, **_: object) -> Chosen:
+        raise UsageError(f"{backend} can't be used here: it doesn't run on an H100 (sm_90)")
+
+    lacking, [record] = opened(lacks), waiting.engines()
+    with pytest.raises(Miss, match=r"can't run .*sm_90") as refusal:
+        lacking.judge_again(record.manifest.key)
+    assert refusal.value.hint == f"it takes {record.manifest.target}"
+    with pytest.raises(UsageError, match="sm_90"):
+        lacking.judge_again(record.manifest.key, device="7")
+
+
+def test_a_plan_that_fails_its_first_gate_is_rejected_for_good(tmp_path: Path) -> None:
+    builder, there = opened(elsewhere("alpha")), opened(machine("alpha"))
+    add(builder, "vanishing", write_vanishing(tmp_path / "vanishing.onnx"))
+    with pytest.raises(Unproven):
+        builder.get("vanishing", precision="fp16")
+
+    ((_, report),) = there.judge_waiting()
+
+    assert report.verdict == "rejected"  # type: ignore[union-attr]
+    assert [r.state for r in there.engines()] == [EngineState.REJECTED]
+    with pytest.raises(Rejected, match="this very plan"):
+        builder.get("vanishing", precision="fp16", rebuild=True, allow_unproven=True)
 
 
 def test_a_plan_for_several_is_proven_for_each_one_apart(classifier: Path) -> None:
@@ -139,7 +157,33 @@ def test_a_plan_for_several_is_proven_for_each_one_apart(classifier: Path) -> No
     assert builder.get("tiny").manifest.target.architecture == "alpha,beta"
 
 
+def test_a_plan_that_is_known_to_be_good_is_not_put_into_quarantine_again(waiting: Registry) -> None:
+    list(opened(machine("alpha")).judge_waiting())
+
+    again = waiting.get("tiny", rebuild=True)
+
+    assert again.manifest.gate is not None
+    assert [r.state for r in waiting.engines()] == [EngineState.PUBLISHED]
+
+
+def test_a_plan_for_several_is_proven_though_one_of_them_has_an_engine_of_its_own(classifier: Path) -> None:
+    alpha, beta = opened(machine("alpha")), opened(machine("beta"))
+    add(alpha, "tiny", classifier)
+    own = alpha.get("tiny")
+    builder = opened(elsewhere("alpha", "beta"))
+    with pytest.raises(Unproven):
+        builder.get("tiny", keep_io_types=True)
+
+    list(alpha.judge_waiting())
+    list(beta.judge_waiting())
+
+    assert builder.get("tiny").manifest.gate is not None
+    assert alpha.get("tiny").path == own.path
+    assert list(alpha.judge_waiting()) == []
+
+
 @needs_rtx
+@pytest.mark.filterwarnings("ignore:.*has never run")
 def test_a_machine_without_a_gpu_builds_a_real_plan_for_one(registry: Registry, classifier: Path) -> None:
     add(registry, "tiny", classifier)
 
@@ -158,6 +202,7 @@ def test_a_machine_without_a_gpu_builds_a_real_plan_for_one(registry: Registry, 
 
 
 @needs_rtx
+@pytest.mark.filterwarnings("ignore:.*has never run")
 def test_one_plan_is_built_for_several_in_whatever_order(registry: Registry, classifier: Path) -> None:
     add(registry, "tiny", classifier)
     keys = {

@@ -25,11 +25,6 @@ class ModelName:
         """Whether it is the name alone."""
         return self.version is None and self.alias is None
 
-    @property
-    def is_pinned(self) -> bool:
-        """Whether it names one version for ever."""
-        return self.version is not None
-
     def __str__(self) -> str:
         selector = self.version if self.version is not None else self.alias
         return self.name if selector is None else f"{self.name}@{selector}"

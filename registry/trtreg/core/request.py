@@ -49,14 +49,6 @@ class Request:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class Posed:
-    """A question, and the calibration sample that its recipe names by digest."""
-
-    question: Question
-    calibration: Sample | None = field(default=None)
-
-
 class Chosen(Protocol):
     """The backend that a machine takes for a request, its target, and why, in words.
 
@@ -83,18 +75,18 @@ class Asked:
     request: Request
     version: ModelVersion
     chosen: Chosen
-    posed: Posed
+    question: Question
 
     @cached_property
     def key(self) -> Key:
         """Of the engine that would answer it."""
-        return self.posed.question.key
+        return self.question.key
 
     def __str__(self) -> str:
-        return f"{self.version} ({self.request.wish}) for {self.posed.question.target}"
+        return f"{self.version} ({self.request.wish}) for {self.question.target}"
 
 
-def pose(request: Request, version: ModelVersion, target: Target) -> Posed:
+def pose(request: Request, version: ModelVersion, target: Target) -> Question:
     """The question that `request` asks of this version on this target.
 
     Requests that mean the same become the same question: shapes that only repeat the model's own are dropped, and
@@ -114,15 +106,18 @@ def pose(request: Request, version: ModelVersion, target: Target) -> Posed:
         raise UsageError("--keep-fp32 means nothing to fp32", hint="leave it out, or ask for another precision")
     if request.precision not in (Precision.FP16, Precision.BF16) and not request.keep_io_types:
         raise UsageError(f"{request.precision} leaves the types of inputs and outputs as they are")
-    recipe = Recipe(
-        precision=request.precision,
-        profiles=profiles,
-        keep_fp32=tuple(sorted(set(request.keep_fp32))),
-        keep_io_types=request.keep_io_types,
-        calibration=calibration.file.sha256 if calibration else "",
-        builder=request.builder,
-    )
-    return Posed(Question(version.facts.digest, recipe, target), calibration)
+    try:
+        recipe = Recipe(
+            precision=request.precision,
+            profiles=profiles,
+            keep_fp32=tuple(sorted(set(request.keep_fp32))),
+            keep_io_types=request.keep_io_types,
+            calibration=calibration.file.sha256 if calibration else "",
+            builder=request.builder,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return Question(version.facts.digest, recipe, target)
 
 
 def _calibration(request: Request, version: ModelVersion) -> Sample | None:

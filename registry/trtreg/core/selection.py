@@ -25,11 +25,12 @@ class Near:
 def nearest(asked: Question, manifests: Iterable[Manifest], *, limit: int = 3) -> list[Near]:
     """The engines that differ from the question in the fewest fields, another model counting most."""
     near = [Near(m, differences(asked, m.question)) for m in manifests]
-    return sorted(near, key=_distance)[:limit]
+    newest_first = sorted(near, key=lambda n: n.manifest.provenance.built_at, reverse=True)
+    return sorted(newest_first, key=_distance)[:limit]
 
 
-def _distance(near: Near) -> tuple[bool, int, str]:
-    return ("model_digest" in near.differences, len(near.differences), near.manifest.provenance.built_at)
+def _distance(near: Near) -> tuple[bool, int]:
+    return ("model_digest" in near.differences, len(near.differences))
 
 
 def expected_seconds(asked: Question, manifests: Iterable[Manifest]) -> float | None:

@@ -14,7 +14,7 @@ from trtreg.core.digest import is_digest
 from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, sweep, sync_folder
-from trtreg.storage.hashing import chunks, hash_through
+from trtreg.storage.hashing import chunks, hash_through, sha256_file
 from trtreg.storage.names import require_record_name, require_record_prefix
 from trtreg.storage.reaching import reaching
 
@@ -50,9 +50,9 @@ class DirectoryStore:
             except _ABSENT:
                 return False
 
-    def put_blob(self, source: Path, file: StoredFile, progress: Progress) -> None:
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
         path = self._blob(file.sha256)
-        present = self.has_blob(file)
+        present = self.has_blob(file) and not (heal and self._is_damaged(path, file))
         with reaching(f"store {source} in {self.location}"):
             if present:
                 # Another writer may have published it a moment ago without having come to flush the folder.
@@ -63,6 +63,10 @@ class DirectoryStore:
                 _copy(incoming, draft, file, progress, hint="it changed while it was being stored; try again")
                 # Not inserted: a blob of another size, left there by some other tool, is healed by this.
                 draft.replace()
+
+    def _is_damaged(self, path: Path, file: StoredFile) -> bool:
+        with reaching(f"read {path}"):
+            return sha256_file(path) != (file.sha256, file.size)
 
     def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
         path = self._blob(file.sha256)

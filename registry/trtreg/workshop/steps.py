@@ -1,9 +1,10 @@
-"""What the child does: examine a model; rewrite, build and judge a plan. The one place where the adapters meet."""
+"""What the child does: examine a file; rewrite, build and judge a plan. The one place where the adapters meet."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from trtreg.core.recipe import Precision
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.interfaces import Progress
-from trtreg.workshop.wire import Answer, Build, Cases, CountCases, Examine, Judge, Task
+from trtreg.workshop.wire import Answer, Build, Cases, CountCases, Examine, Inspect, Judge, Task
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
@@ -28,6 +29,11 @@ def perform(task: Task, progress: Progress) -> Answer:
 
             progress.stage("examine")
             return examine(task.model)
+        case Inspect():
+            from trtreg.onnx_models.inspection import inspect_file
+
+            progress.stage("examine")
+            return inspect_file(task.file)
         case CountCases():
             from trtreg.gate.samples import read_sample
 
@@ -56,12 +62,16 @@ class _Work:
         folder.mkdir()
         with self._stage("build"):
             entry = builder.build(rewritten.path, self._order.recipe, self._order.target, folder)
-        plan = _plan_of(folder, entry)
+        # Hashing lets go of the interpreter, and the gate mostly waits for ONNX Runtime: neither holds up the other.
+        with ThreadPoolExecutor(max_workers=2) as hashing:
+            plan = hashing.submit(_plan_of, folder, entry)
+            digest = hashing.submit(self._digest, rewritten)
+            gate = self._gate(rewritten, folder / entry) if self._order.prove else None
         return Built(
             folder=folder,
-            plan=plan,
-            rewritten_digest=self._digest(rewritten),
-            gate=self._gate(rewritten, folder / entry) if self._order.prove else None,
+            plan=plan.result(),
+            rewritten_digest=digest.result(),
+            gate=gate,
             seconds=self._seconds,
             versions=builder.versions(),
             notes=rewritten.notes,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, cast
 
@@ -19,6 +20,8 @@ from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.errors import BuildFailed, TrtregError, UnusableModel
 from trtreg.interfaces import Progress
+from trtreg.onnx_models.inspection import Inspection
+from trtreg.storage.reaching import reaching
 from trtreg.workshop import wire
 
 _LAST_LINES = 5
@@ -45,6 +48,11 @@ class ChildWorkshop:
     def examine(self, model: Path, progress: Progress) -> ModelFacts:
         return cast(ModelFacts, self._perform(wire.Examine(model=model.absolute()), progress))
 
+    def inspect(self, file: Path, progress: Progress) -> Inspection:
+        """What any file is. A damaged one is an answer; raises NotFound, UsageError, and UnusableModel for what is no
+        regular file, or takes more than the limits to tell."""
+        return cast(Inspection, self._perform(wire.Inspect(file=file), progress))
+
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count
 
@@ -55,16 +63,19 @@ class ChildWorkshop:
         return cast(GateReport, self._perform(wire.Judge(order=order, plan=plan), progress))
 
     def _perform(self, task: wire.Task, progress: Progress) -> wire.Answer:
-        with tempfile.TemporaryFile() as log, _Child(task, self._limits, log) as child:
+        with _fresh_log() as log, _Child(task, self._limits, log) as child:
             outcome = child.follow(progress)
-            if isinstance(outcome, TrtregError):
-                raise outcome
-            if outcome is None:
-                raise child.explain_death()
+            if not isinstance(outcome, str):
+                raise child.with_its_words(outcome or child.explain_death())
             try:
                 return wire.answer_from_text(task, outcome)
             except MalformedRecord as error:
                 raise BuildFailed(f"the build process gave an answer that makes no sense: {error}") from None
+
+
+def _fresh_log() -> IO[bytes]:
+    with reaching("make a temporary file"):
+        return tempfile.TemporaryFile()
 
 
 def _environment(task: wire.Task) -> dict[str, str]:
@@ -82,23 +93,34 @@ class _Child:
         self._timed_out = False
 
     def __enter__(self) -> _Child:
-        reading, writing = os.pipe()
-        self._pipe = os.fdopen(reading, "rb", buffering=0)
-        arguments = [str(writing), str(self._limits.seconds), str(self._limits.memory), str(os.getpid())]
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "trtreg.workshop.child", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(writing,),
-                env=_environment(self._task),
-                # Ctrl-C is for the supervisor, which then ends the child: native code would not hear it.
-                start_new_session=True,
-            )
-        finally:
-            os.close(writing)
+            self._start()
+        except OSError as error:
+            raise BuildFailed(f"cannot start the build process: {error.strerror or error}") from None
         return self
+
+    def _start(self) -> None:
+        reading, writing = os.pipe()
+        with ExitStack() as failing:
+            self._pipe = failing.enter_context(os.fdopen(reading, "rb", buffering=0))
+            try:
+                self._process = self._started(writing)
+            finally:
+                os.close(writing)
+            failing.pop_all()
+
+    def _started(self, pipe: int) -> subprocess.Popen[bytes]:
+        arguments = [str(pipe), str(self._limits.seconds), str(self._limits.memory), str(os.getpid())]
+        return subprocess.Popen(
+            [sys.executable, "-m", "trtreg.workshop.child", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(pipe,),
+            env=_environment(self._task),
+            # Ctrl-C is for the supervisor, which then ends the child: native code would not hear it.
+            start_new_session=True,
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
@@ -112,7 +134,6 @@ class _Child:
         """The answer's text, the child's own failure, or None if it died without a word."""
         self._hand_over()
         deadline = time.monotonic() + self._limits.seconds
-        outcome: str | TrtregError | None = None
         buffer = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
@@ -126,10 +147,12 @@ class _Child:
                     continue
                 chunk = os.read(self._pipe.fileno(), 1 << 16)
                 if not chunk:
-                    return outcome
+                    return None
                 *lines, buffer = (buffer + chunk).split(b"\n")
                 for line in lines:
-                    outcome = wire.relay(line.decode(), _Watched(self, progress)) or outcome
+                    # The last word: taking the child's libraries down in good order would only cost time.
+                    if outcome := wire.relay(line.decode(), _Watched(self, progress)):
+                        return outcome
 
     def enter_stage(self, name: str) -> None:
         """What a death would be blamed on."""
@@ -153,8 +176,14 @@ class _Child:
         ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return self._error(f"{what} {ending}" + (f": {said}" if said else ""), hint="run it again with --verbose")
 
+    def with_its_words(self, error: TrtregError) -> TrtregError:
+        """The error with a note of all that the child and its libraries have printed, for who asks for it."""
+        if said := self._words().strip():
+            error.add_note(said)
+        return error
+
     def _error(self, message: str, *, hint: str) -> TrtregError:
-        kind = UnusableModel if isinstance(self._task, wire.Examine) else BuildFailed
+        kind = UnusableModel if isinstance(self._task, wire.Examine | wire.Inspect) else BuildFailed
         return kind(message, hint=hint)
 
     def _hand_over(self) -> None:
@@ -165,9 +194,12 @@ class _Child:
         except BrokenPipeError:
             pass  # It died at once; its silence is explained like any other.
 
-    def _last_words(self) -> str:
+    def _words(self) -> str:
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return self._log.read().decode(errors="replace")
+
+    def _last_words(self) -> str:
+        lines = self._words().strip().splitlines()
         # Of a Python traceback only the last line says what happened.
         wanted = 1 if any(line.startswith("Traceback") for line in lines) else _LAST_LINES
         return " | ".join(line.strip() for line in lines[-wanted:])

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO
 
 from trtreg.core.model import ModelFacts
-from trtreg.core.records import from_json, from_plain, to_json
+from trtreg.core.records import from_json, from_plain, to_json, to_plain
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.errors import TrtregError, error_of
 from trtreg.interfaces import Progress
+from trtreg.onnx_models.inspection import Inspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,13 @@ class Examine:
     """Read this ONNX file. Answered by ModelFacts."""
 
     model: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """Say what this file is. Answered by Inspection."""
+
+    file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +65,16 @@ class Judge:
     plan: Path
 
 
-Task = Examine | CountCases | Build | Judge
-Answer = ModelFacts | Cases | Built | GateReport
-_TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in (Examine, CountCases, Build, Judge)}
-_ANSWERS: Mapping[str, type[Answer]] = {"Examine": ModelFacts, "CountCases": Cases, "Build": Built, "Judge": GateReport}
+Task = Examine | Inspect | CountCases | Build | Judge
+Answer = ModelFacts | Inspection | Cases | Built | GateReport
+_TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in (Examine, Inspect, CountCases, Build, Judge)}
+_ANSWERS: Mapping[str, type[Answer]] = {
+    "Examine": ModelFacts,
+    "Inspect": Inspection,
+    "CountCases": Cases,
+    "Build": Built,
+    "Judge": GateReport,
+}
 
 
 def task_to_text(task: Task) -> str:
@@ -75,7 +89,7 @@ def task_from_text(text: str) -> Task:
 
 
 def answer_from_text(task: Task, text: str) -> Answer:
-    """The answer to `task` in the canonical JSON `text`. Raises MalformedRecord."""
+    """The answer to `task` in the JSON `text`. Raises MalformedRecord."""
     return from_json(_ANSWERS[type(task).__name__], text)
 
 
@@ -100,7 +114,8 @@ class Telegraph:
 
     def answer(self, answer: Answer) -> None:
         """The task is done."""
-        self._send(answer=to_json(answer))
+        # Not canonical: what an Inspection has found is shown in the order that it has.
+        self._send(answer=json.dumps(to_plain(answer)))
 
     def failure(self, error: TrtregError) -> None:
         """The task failed, deliberately."""
