@@ -23,7 +23,7 @@ test: lint
 
 # On a machine with an NVIDIA GPU; tests/gpu says what each one must show.
 test-gpu: .venv/.tests
-	pytest -m gpu
+	TRTREG_GPU=1 pytest tests/gpu
 
 lint: .venv/.tests
 	ruff check

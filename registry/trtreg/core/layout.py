@@ -1,6 +1,7 @@
 """Names of objects in a store: docs/architecture.md draws them as a tree.
 
-Blobs are named by their content, so that no two writers can disagree about one. Records are small JSON objects.
+Blobs are named by their content, so that no two writers can disagree about one. Records are small: JSON, a digest, or
+TensorRT's timings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def manifest_name(key: Key, plan_digest: str) -> str:
 
 
 def blessed_name(key: Key) -> str:
-    """Which of a key's plans `get` serves: a pointer, the only record that is ever replaced."""
+    """Which of a key's plans `get` serves: a pointer, which holds the plan's digest."""
     return f"{MANIFESTS}{key}/blessed"
 
 
