@@ -72,14 +72,16 @@ def test_a_file_names_places_relative_to_itself(
 ) -> None:
     home = tmp_path / "what? 50%"
     home.mkdir()
-    (home / "trtreg.toml").write_text('store = "file://mystore"\ncache = "~/c"\ncatalog = "sqlite:///my.db?x=1"\n')
+    (home / "trtreg.toml").write_text(
+        'store = "file://mystore"\ncache = "~/c"\ncatalog = "sqlite:///my.db?timeout=9"\n'
+    )
     monkeypatch.setenv("HOME", "/me")
 
     found = _settings(bare_console, "--home", home)
 
     assert found["store"][0] == f"{home}/mystore"
     assert found["cache"][0] == "/me/c"
-    assert found["catalog"][0] == f"sqlite:///{tmp_path}/what%3F 50%25/my.db?x=1"
+    assert found["catalog"][0] == f"sqlite:///{tmp_path}/what%3F 50%25/my.db?timeout=9"
 
 
 @pytest.mark.parametrize("value", ["sqlite:////whole/my.db", "sqlite:///:memory:", "postgresql://host/name"])

@@ -252,7 +252,7 @@ def test_only_this_host_s_folders_are_taken_for_abandoned_unless_they_are_old(tm
     os.utime(forgotten, (0, 0))
 
     with work_folder(tmp_path) as mine:
-        assert {p for p in tmp_path.iterdir()} == {theirs, mine}
+        assert set(tmp_path.iterdir()) == {theirs, mine}
 
 
 # --- clearing away -------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_only_this_host_s_folders_are_taken_for_abandoned_unless_they_are_old(tm
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder that another user owns")
 def test_what_another_user_has_left_keeps_nobody_from_building(fresh: list[str | Path], tmp_path: Path) -> None:
-    home, store = Path(fresh[1]), Path(fresh[3])
+    store = Path(fresh[3])
     for folder in (store / "blobs", tmp_path / "cache" / "v1"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "theirs").mkdir()
@@ -274,7 +274,6 @@ def test_what_another_user_has_left_keeps_nobody_from_building(fresh: list[str |
 
     assert done.returncode == 0, done.stderr
     assert (store / "blobs" / "theirs" / ".tmp-draft").exists()
-    assert home.is_dir()
 
 
 def test_the_store_is_swept_once_a_day(fresh: list[str | Path]) -> None:
@@ -302,6 +301,6 @@ def test_a_verbose_call_shows_all_that_a_dying_build_process_has_said(tmp_path: 
     def said(*more: str) -> str:
         return subprocess.run([*add, *more], capture_output=True, text=True, check=False, timeout=120).stderr
 
-    assert len(said().splitlines()) == 2
-    assert len(said("-v").splitlines()) > 3
+    assert said().startswith("error: ")
+    assert "Memory" in said("-v").partition("\nerror: ")[0]
     assert said("-v", "-q").startswith("error: ")
