@@ -76,6 +76,7 @@ def request_of(
     keep_fp32: tuple[str, ...],
     convert_io: bool,
     calibration: str,
+    plugins: tuple[str, ...],
     target: str,
     device: str,
     **more: Any,
@@ -94,6 +95,7 @@ def request_of(
         keep_io_types=not convert_io,
         calibration=calibration,
         builder=_builder(more),
+        plugins=plugins,
         target=target,
         device=device,
     )
@@ -113,6 +115,7 @@ def _builder_options() -> list[Callable[[F], F]]:
         click.option("--version-compatible", is_flag=True, help=HELP["version_compatible"]),
         click.option("--sparsity", is_flag=True, help=HELP["sparsity"]),
         click.option("--weights", type=click.Choice([str(w) for w in Weights]), help=HELP["weights"]),
+        click.option("--plugin", "plugins", multiple=True, metavar="FILE.so", help=HELP["plugins"]),
         click.option("--max-aux-streams", type=click.IntRange(0), help=HELP["max_aux_streams"]),
     ]
 

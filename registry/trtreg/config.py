@@ -62,6 +62,12 @@ class Settings:
         return _folder(self.by_name["cache"].value)
 
     @property
+    def plugins(self) -> Path | None:
+        """The folder of the plugin libraries that may be loaded; None where none may be."""
+        setting = self.by_name.get("plugins")
+        return _folder(setting.value) if setting else None
+
+    @property
     def limits(self) -> Limits:
         """What one child process may take."""
         return Limits(
@@ -77,6 +83,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "cache": "this machine's copies",
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
+    "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
 }
 
 
@@ -109,6 +116,8 @@ def load_settings(
     }
     # A file in home has been found by it, and can't move it any more.
     chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}
+    if allowed := _first("plugins", given):
+        chosen["plugins"] = allowed
     for name, setting in chosen.items():
         _require_text(name, setting)
     return Settings(by_name=chosen)
@@ -143,6 +152,9 @@ def _from_file(path: Path) -> dict[str, Setting]:
         raise UsageError(f"{path} is no TOML: {error}") from None
     if unknown := sorted(set(table) - set(DESCRIPTIONS)):
         raise UsageError(f"{path}: no such setting: {', '.join(unknown)}", hint=f"there are {', '.join(DESCRIPTIONS)}")
+    if "plugins" in table:
+        # Whoever can write into the folder that somebody works in must not choose the code that runs there.
+        raise UsageError(f"{path}: plugins can't be allowed by a file", hint="set TRTREG_PLUGINS")
     texts = {name: _text(path, name, value) for name, value in table.items()}
     return {name: Setting(_anchored(name, text, path.parent), str(path)) for name, text in texts.items()}
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trtreg.core.files import StoredFile
     from trtreg.core.model import ModelVersion
     from trtreg.interfaces import Progress, Store, Workshop
+    from trtreg.plugins import Plugins
     from trtreg.publishing import Publisher
     from trtreg.stopwatch import Stopwatch
 
@@ -66,12 +67,13 @@ class Maker:
         store: Store,
         workshop: Workshop,
         publisher: Publisher,
+        plugins: Plugins,
         now: Callable[[], str],
         host: str,
         versions: Mapping[str, str],
         progress: Progress,
     ) -> None:
-        self._store, self._workshop, self._publisher = store, workshop, publisher
+        self._store, self._workshop, self._publisher, self._plugins = store, workshop, publisher, plugins
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
 
     def make(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path, watch: Stopwatch) -> Made:
@@ -123,6 +125,7 @@ class Maker:
             calibration=next((s for s in samples if s.sha256 == recipe.calibration), None),
             prove=chosen.provable,
             gpu=chosen.gpu,
+            plugins=self._plugins.paths(recipe.builder.plugins),
         )
 
     def _manifest(self, version: ModelVersion, question: Question, built: Built) -> Manifest:

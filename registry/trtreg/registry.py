@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trtreg.interfaces import PlanCache, Progress, Session, Store
     from trtreg.making import Made, Maker
     from trtreg.models import Models
+    from trtreg.plugins import Plugins
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Explanation, Reviewer
@@ -51,7 +52,7 @@ class Engine:
     source: str
     seconds: Mapping[str, float]
     manifest_json: str = field(repr=False)
-    opener: Callable[[str, Path], Session] = field(repr=False)
+    opener: Callable[[Manifest, Path], Session] = field(repr=False)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -62,7 +63,7 @@ class Engine:
 
     def load(self) -> Session:
         """The plan in its runtime: `session.run({"images": array})` gives the outputs by name."""
-        return self.opener(self.manifest.target.runtime, self.path)
+        return self.opener(self.manifest, self.path)
 
 
 class Registry:
@@ -72,7 +73,7 @@ class Registry:
     work_folder  a context of an empty folder for one build, on the cache's file system
     prepare      makes ready what publishing needs
     choose       which backend this machine takes for a request
-    opener       loads a plan, by backend and path
+    opener       loads an engine's plan
     """
 
     def __init__(
@@ -87,15 +88,16 @@ class Registry:
         reviewer: Callable[[], Reviewer],
         prover: Callable[[], Prover],
         prepare: Callable[[], object],
+        plugins: Callable[[], Plugins],
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[[Request], Chosen],
-        opener: Callable[[str, Path], Session],
+        opener: Callable[[Manifest, Path], Session],
         progress: Progress,
     ) -> None:
         self.models, self.progress = models, progress
         self._store, self._cache, self._unproven = store, cache, unproven
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
-        self._prover, self._prepare = prover, prepare
+        self._prover, self._prepare, self._plugins = prover, prepare, plugins
         self._work_folder, self._choose, self._opener = work_folder, choose, opener
 
     # --- get and build -------------------------------------------------------------------------------------
@@ -111,6 +113,7 @@ class Registry:
         keep_io_types: bool = True,
         calibration: str = "",
         builder: BuilderSettings | None = None,
+        plugins: Iterable[str | Path] = (),
         target: str = "",
         device: str = "",
         build: bool = True,
@@ -120,7 +123,8 @@ class Registry:
     ) -> Engine:
         """The engine of a model by name, in the command line's words: `get("yolov5s@prod", precision="fp16")`.
 
-        shapes  by input: `{"images": "1x3x640x640"}` or `MIN:OPT:MAX`
+        shapes   by input: `{"images": "1x3x640x640"}` or `MIN:OPT:MAX`
+        plugins  files of TensorRT plugin libraries, in the folder that the settings allow
         """
         try:
             request = Request(
@@ -132,6 +136,7 @@ class Registry:
                 keep_io_types=keep_io_types,
                 calibration=calibration,
                 builder=builder or BuilderSettings(),
+                plugins=tuple(map(str, plugins)),
                 target=target,
                 device=device,
             )
@@ -208,6 +213,8 @@ class Registry:
             version = self.models.find(request.model)
         with watch("probe"):
             chosen = self._choose(request)
+        if request.plugins:
+            request = self._plugins().settle(request, chosen.target.runtime)
         return Asked(request, version, chosen, pose(request, version, chosen.target))
 
     def _sole_maker(self, key: Key) -> AbstractContextManager[None]:

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from trtreg.core.key import Key
+    from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
     from trtreg.diagnosis import Diagnosis
     from trtreg.interfaces import Catalog, Progress, Session, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
+    from trtreg.plugins import Plugins
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Reviewer
@@ -64,9 +66,10 @@ def open_registry(
         reviewer=lambda: parts.reviewer,
         prover=lambda: parts.prover,
         prepare=lambda: parts.catalog,
+        plugins=lambda: parts.plugins,
         work_folder=parts.work_folder,
         choose=parts.choose_for,
-        opener=_open_session,
+        opener=parts.open_session,
         progress=progress,
     )
 
@@ -154,6 +157,12 @@ class _Parts:
         return Publisher(store=self.store, catalog=lambda: self.catalog, forget=self._forget)
 
     @cached_property
+    def plugins(self) -> Plugins:
+        from trtreg.plugins import Plugins
+
+        return Plugins(self._settings.plugins, sha256_file)
+
+    @cached_property
     def maker(self) -> Maker:
         import socket
         from datetime import UTC, datetime
@@ -165,6 +174,7 @@ class _Parts:
             store=self.store,
             workshop=self.workshop,
             publisher=self.publisher,
+            plugins=self.plugins,
             now=lambda: datetime.now(UTC).isoformat(),
             host=socket.gethostname(),
             versions={"trtreg": __version__},
@@ -192,6 +202,13 @@ class _Parts:
             progress=self._progress,
         )
 
+    def open_session(self, manifest: Manifest, plan: Path) -> Session:
+        """An engine's plan in its runtime."""
+        from trtreg.backends import backend
+
+        plugins = self.plugins.paths(manifest.recipe.builder.plugins)
+        return backend(manifest.target.runtime, plugins=plugins).load(plan)
+
     def work_folder(self) -> AbstractContextManager[Path]:
         from trtreg.workshop.folder import work_folder
 
@@ -216,12 +233,6 @@ class _Parts:
 def _generation(url: str) -> int | None:
     path = sqlite_path(url)
     return generation(path) if path else None
-
-
-def _open_session(backend_name: str, plan: Path) -> Session:
-    from trtreg.backends import backend
-
-    return backend(backend_name).load(plan)
 
 
 def _here() -> Path:

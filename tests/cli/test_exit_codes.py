@@ -68,6 +68,7 @@ _MISUSED: dict[str, tuple[list[str], str]] = {
     "a shape of no input": (["get", "tiny", "--shape", "picture=1x3x16x16"], "no input is called 'picture'"),
     "a shape that is none": (["get", "tiny", "--shape", "images=big"], "--shape"),
     "rebuild and offline": (["get", "tiny", "--rebuild", "--offline"], "--rebuild contradicts --offline"),
+    "a plugin for ONNX Runtime": (["get", "tiny", "--plugin", "lib.so"], "--plugin means nothing to onnxruntime"),
     "a name with a slash": (["get", "../tiny"], "'../tiny' is no model name"),
     "a name with a space": (["get", "my model"], "'my model' is no model name"),
     "a name that is empty": (["get", ""], "'' is no model name"),

@@ -108,6 +108,7 @@ def test_an_empty_variable_is_as_good_as_none(bare_console: Console, monkeypatch
         (b'store = ""\n', "store is empty"),
         (b'time_limit = "soon"\n', "time_limit must be a positive number, not 'soon'"),
         (b"memory_limit = inf\n", "memory_limit must be a positive number, not 'inf'"),
+        (b'plugins = "/x"\n', "plugins can't be allowed by a file"),
         (b"memory_limit = -1\n", "memory_limit must be a positive number, not '-1'"),
     ],
 )
@@ -121,6 +122,14 @@ def test_a_bad_file_is_named_with_what_is_wrong_in_it(
 
     assert said in refused
     assert "trtreg.toml" in refused
+
+
+def test_only_the_environment_allows_plugins(
+    bare_console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRTREG_PLUGINS", str(tmp_path))
+
+    assert _settings(bare_console)["plugins"] == (str(tmp_path), "TRTREG_PLUGINS")
 
 
 def test_a_file_that_is_a_folder_is_named(bare_console: Console, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 from trtreg.backends import NO_PLUGINS
 from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module, require_architectures
-from trtreg.backends.tensorrt_config import configure, load_plugins, require_settings
+from trtreg.backends.tensorrt_config import configure, require_settings
 from trtreg.backends.tensorrt_log import Log, recording
 from trtreg.backends.tensorrt_model import OnnxContent, read_content, require_types
 from trtreg.backends.tensorrt_network import Bench, parse_network
+from trtreg.backends.tensorrt_plugins import load_plugins
 from trtreg.backends.tensorrt_progress import BuildCancelled, Watch, monitor_of
 from trtreg.backends.tensorrt_timing import TimingCache
 from trtreg.core.architecture import parse_architecture
@@ -37,7 +38,8 @@ class TensorRT:
     progress   told the phases of a build
     cancelled  asked at every step whether to stop
     on_log     given TensorRT's whole log of a build, from INFO upwards, however the build ended
-    plugins    the plugin libraries that may be loaded, by their SHA-256
+    plugins    the plugin libraries that may be loaded, by their SHA-256: a build loads those that its recipe names,
+               and all are loaded with a plan
     timings    a folder with TensorRT's timing caches, which takes the build's own; None to keep none
     """
 
@@ -86,14 +88,14 @@ class TensorRT:
         """Raises Untrusted for bytes that aren't a plan of this product, NotFound for one that is for elsewhere."""
         from trtreg.backends.tensorrt_run import load_plan
 
-        return load_plan(self._product, plan)
+        return load_plan(self._product, plan, self._plugins)
 
     def refit(self, stripped: Path, model: Path, folder: Path) -> str:
         """Write the plan `stripped` with the weights of `model`, whose graph it was built from, into `folder`; the
         name of the file to load. Raises BuildFailed."""
         from trtreg.backends.tensorrt_refit import refit
 
-        refit(self._product, stripped, model, folder / PLAN_NAME)
+        refit(self._product, stripped, model, folder / PLAN_NAME, plugins=self._plugins)
         return PLAN_NAME
 
     def versions(self) -> Mapping[str, str]:
@@ -120,7 +122,7 @@ class TensorRT:
     def _serialized(self, bench: Bench, model: Path, content: OnnxContent, recipe: Recipe, target: Target) -> Any:
         settings = recipe.builder
         bench.trt.init_libnvinfer_plugins(bench.logger, "")
-        load_plugins(bench.builder, settings.plugins, self._plugins)
+        load_plugins(bench.builder.get_plugin_registry(), settings.plugins, self._plugins)
         network, _weights = parse_network(bench, model, content)
         config = configure(bench, network, recipe, parse_architecture(target.architecture))
         with self._timing_cache(config, bench.log):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from trtreg.backends.tensorrt_api import Product, member, set_architectures
@@ -49,22 +46,6 @@ def configure(bench: Bench, network: Any, recipe: Recipe, capabilities: tuple[in
     for profile in _needed_profiles(network, recipe):
         _add_profile(bench, network, config, profile)
     return config
-
-
-def load_plugins(builder: Any, wanted: tuple[str, ...], libraries: Mapping[str, Path]) -> None:
-    """Load the plugin libraries with these digests. Raises UsageError for one that isn't allowed, or isn't itself."""
-    registry = builder.get_plugin_registry()
-    for digest in wanted:
-        path = libraries.get(digest)
-        if path is None:
-            raise UsageError(
-                f"the recipe needs the plugin library {digest[:12]}…, which isn't allowed here",
-                hint="a plugin runs with your rights; allow its file in the settings if you trust it",
-            )
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise UsageError(f"{path.name} isn't the plugin library {digest[:12]}… any more")
-        if registry.load_library(str(path)) is None:
-            raise UsageError(f"{path.name} couldn't be loaded as a library of TensorRT plugins")
 
 
 def _apply(trt: Any, config: Any, settings: BuilderSettings) -> None:

@@ -5,6 +5,7 @@ No machine that we have runs both a plan and its refit: only the names are check
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trtreg.backends.tensorrt_run import deserialize
 from trtreg.errors import BuildFailed
 
 
-def refit(product: Product, stripped: Path, model: Path, refitted: Path) -> None:
+def refit(product: Product, stripped: Path, model: Path, refitted: Path, *, plugins: Mapping[str, Path]) -> None:
     """Write `stripped` with the weights of the ONNX `model` to `refitted`.
 
     The model must have the graph that the plan was built from; any weights will do, since REFIT_IDENTICAL, which
@@ -22,7 +23,7 @@ def refit(product: Product, stripped: Path, model: Path, refitted: Path) -> None
     """
     trt = product_module(product)
     with recording(trt) as (logger, log):
-        runtime, engine = deserialize(trt, product, stripped, logger, log)
+        runtime, engine = deserialize(trt, product, stripped, plugins, logger, log)
         refitter = trt.Refitter(engine, logger)
         parser_refitter = trt.OnnxParserRefitter(refitter, logger)
         if not parser_refitter.refit_from_file(str(model)):

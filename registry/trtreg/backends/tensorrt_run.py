@@ -12,6 +12,7 @@ from trtreg.backends.cuda_memory import Buffer, Cuda
 from trtreg.backends.inputs import checked_inputs
 from trtreg.backends.tensorrt_api import Product, product_module
 from trtreg.backends.tensorrt_log import Log, recording
+from trtreg.backends.tensorrt_plugins import load_plugins
 from trtreg.core.plan_header import HEADER_SIZE, PlanHeader, is_plan, read_plan_header
 from trtreg.core.signature import Signature, TensorSpec
 from trtreg.errors import NotFound, TrtregError, Untrusted, UnusableModel, UsageError
@@ -31,8 +32,8 @@ _DTYPES = {
 """TensorRT's names of the types that numpy has, too."""
 
 
-def load_plan(product: Product, plan: Path) -> TensorRTSession:
-    """The plan, ready to run on the first GPU that this process may use.
+def load_plan(product: Product, plan: Path, plugins: Mapping[str, Path]) -> TensorRTSession:
+    """The plan, ready to run on the first GPU that this process may use, with all `plugins`, which are by SHA-256.
 
     Raises Untrusted for bytes that are no plan, and NotFound for a plan of another product, release or architecture,
     before TensorRT sees either.
@@ -40,13 +41,16 @@ def load_plan(product: Product, plan: Path) -> TensorRTSession:
     trt = product_module(product)
     with recording(trt) as (logger, log):
         trt.init_libnvinfer_plugins(logger, "")
-        return TensorRTSession(trt, *deserialize(trt, product, plan, logger, log))
+        return TensorRTSession(trt, *deserialize(trt, product, plan, plugins, logger, log))
 
 
-def deserialize(trt: Any, product: Product, plan: Path, logger: Any, log: Log) -> tuple[Any, Any]:
+def deserialize(
+    trt: Any, product: Product, plan: Path, plugins: Mapping[str, Path], logger: Any, log: Log
+) -> tuple[Any, Any]:
     """The runtime, which must outlive the engine, and the engine. Raises as `load_plan` does."""
     _require_fit(trt, product, _header(product, plan))
     runtime = trt.Runtime(logger)
+    load_plugins(runtime.get_plugin_registry(), plugins, plugins)
     engine = runtime.deserialize_cuda_engine(plan.read_bytes())
     if engine is None:
         raise Untrusted(f"{product.title} can't load {plan.name}: {log.reason()}")

@@ -92,7 +92,7 @@ HELP: dict[str, str] = {
     "sparsity": "Sparse weights: use kernels for weights with 2:4 structured sparsity (SPARSE_WEIGHTS).",
     "weights": "fixed; refittable: weights can be replaced in the engine (REFIT); "
     "stripped: the engine is serialized without weights, to be refitted (STRIP_PLAN).",
-    "plugins": "Plugin library to load for the network's custom operators.",
+    "plugins": "Plugin library to load for the network's custom operators; it lies in the folder TRTREG_PLUGINS.",
     "max_aux_streams": "Most auxiliary streams that the engine may run on beside the main stream; 0 for none.",
 }
 """One line a field, in TensorRT's words, for the options of the command line."""

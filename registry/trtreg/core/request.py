@@ -25,6 +25,7 @@ class Request:
     backend      `auto` lets the machine decide
     calibration  the name of a registered sample; int8 takes the only one there is if none is named
     builder      what NVIDIA's builders are told beyond that
+    plugins      files of plugin libraries; on a machine that allows them, `builder` names them by digest instead
     target       GPU architectures to build for, `sm_89` or `sm_86,sm_89`; empty for this machine
     device       which of this machine's GPUs, by index or UUID; empty for the first
     """
@@ -37,6 +38,7 @@ class Request:
     keep_io_types: bool = True
     calibration: str = ""
     builder: BuilderSettings = field(default_factory=BuilderSettings)
+    plugins: tuple[str, ...] = ()
     target: str = ""
     device: str = ""
 

@@ -33,6 +33,7 @@ class WorkOrder:
     calibration  what int8 ranges are measured on
     prove        whether this machine can run the plan; if not, the gate is left to one that can
     gpu          UUID of the GPU to use; empty for whichever the runtime takes
+    plugins      libraries of the plugins that the recipe names, by SHA-256
     """
 
     model: Path
@@ -47,6 +48,7 @@ class WorkOrder:
     calibration: SampleFile | None = None
     prove: bool = True
     gpu: str = ""
+    plugins: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

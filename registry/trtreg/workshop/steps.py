@@ -55,7 +55,12 @@ class _Work:
         from trtreg.backends import backend
 
         timings = self._order.folder / "timings"
-        builder = backend(self._order.backend, progress=self._progress, timings=timings if timings.is_dir() else None)
+        builder = backend(
+            self._order.backend,
+            progress=self._progress,
+            plugins=self._order.plugins,
+            timings=timings if timings.is_dir() else None,
+        )
         with self._stage("rewrite"):
             rewritten = self._rewrite()
         folder = self._order.folder / "plan"
@@ -120,7 +125,7 @@ class _Work:
                 original=self._order.model,
                 rewritten=rewritten.path,
                 rounded=self._rounded(rewritten),
-                engine=backend(self._order.backend).load(plan),
+                engine=backend(self._order.backend, plugins=self._order.plugins).load(plan),
                 signature=self._order.signature,
                 recipe=self._order.recipe,
                 tolerance=self._order.tolerance,
