@@ -13,7 +13,7 @@ from trtreg.errors import Rejected, TrtregError, UsageError
 from trtreg_cli.context import registry_of
 from trtreg_cli.options import loudness_options
 from trtreg_cli.reports import engine_lines, gate_lines
-from trtreg_cli.tables import megabytes, table
+from trtreg_cli.tables import megabytes, on_one_line, table
 
 if TYPE_CHECKING:
     from trtreg.registry import Registry
@@ -53,11 +53,18 @@ def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool,
 
 @click.command()
 @click.argument("key")
+@click.option("--log", "wants_log", is_flag=True, help="The builder's whole log instead.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def show(ctx: click.Context, key: str, as_json: bool) -> None:
+def show(ctx: click.Context, key: str, wants_log: bool, as_json: bool) -> None:
     """Show the engine whose key begins with KEY: its manifest, gate report and provenance."""
+    if wants_log and as_json:
+        raise UsageError("--log is text, and --json isn't")
     with registry_of(ctx) as registry:
+        if wants_log:
+            for line in registry.build_log(key).splitlines():
+                click.echo(on_one_line(line))
+            return
         record = registry.engine(key)
     click.echo(to_json(record) if as_json else "\n".join(engine_lines(record)))
 

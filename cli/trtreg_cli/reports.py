@@ -27,7 +27,8 @@ def engine_lines(record: EngineRecord) -> list[str]:
     lines += ["", f"built from {provenance.model} on {provenance.host}, {provenance.built_at[:19]} UTC"]
     lines += ["  " + ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in provenance.seconds.items())]
     lines += ["  " + ", ".join(f"{name} {version}" for name, version in sorted(provenance.versions.items()))]
-    return lines + [f"  {note}" for note in provenance.notes]
+    lines += [f"  {note}" for note in provenance.notes]
+    return lines + ([f"  log of {provenance.log.size} bytes (--log)"] if provenance.log else [])
 
 
 def question_lines(question: Question) -> list[str]:

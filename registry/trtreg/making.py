@@ -83,6 +83,8 @@ class Maker:
         with watch("workshop"), Timings(self._store).lent(order.target, folder):
             built = self._workshop.build(order, self._progress)
         watch.split("workshop", built.seconds)
+        if built.log:
+            self._store.put_blob(folder / built.log.name, built.log, self._progress)
         manifest = self._manifest(version, question, built)
         self._progress.stage("publish", f"{built.plan.size / 1e6:.1f} MB")
         if built.gate is not None and built.gate.verdict is not Verdict.PASSED:
@@ -144,6 +146,7 @@ class Maker:
                 seconds=built.seconds,
                 versions={**self._versions, **built.versions},
                 notes=built.notes,
+                log=built.log,
             ),
         )
 

@@ -333,6 +333,10 @@ class Registry:
         """The engine whose key begins so. Raises NotFound, UsageError."""
         return self._reviewer().engine(key_prefix)
 
+    def build_log(self, key_prefix: str) -> str:
+        """What the builder said while it made that engine. Raises NotFound, UsageError."""
+        return self._reviewer().build_log(key_prefix)
+
     def judge_again(self, key_prefix: str, *, device: str = "") -> tuple[EngineRecord, GateReport]:
         """Run the gate again over an engine, on this machine, and let its state follow the verdict."""
         record = self.engine(key_prefix)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
 from trtreg.core.verdict import GateReport, tolerance_for
 from trtreg.errors import NotFound, UsageError
+from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
     from trtreg.core.request import Asked
-    from trtreg.interfaces import Catalog, PlanCache
+    from trtreg.interfaces import Catalog, PlanCache, Store
     from trtreg.models import Models
     from trtreg.publishing import Publisher
 
@@ -38,8 +41,11 @@ class Explanation:
 class Reviewer:
     """Reads the catalog and the store, and changes nothing."""
 
-    def __init__(self, *, models: Models, catalog: Catalog, publisher: Publisher, cache: PlanCache) -> None:
-        self._models, self._catalog, self._publisher, self._cache = models, catalog, publisher, cache
+    def __init__(
+        self, *, models: Models, catalog: Catalog, store: Store, publisher: Publisher, cache: PlanCache
+    ) -> None:
+        self._models, self._catalog, self._store = models, catalog, store
+        self._publisher, self._cache = publisher, cache
 
     def explain(self, asked: Asked) -> Explanation:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
@@ -96,3 +102,16 @@ class Reviewer:
             among = ", ".join(key[:16] for key in keys[:3])
             raise UsageError(f"{key_prefix} begins {len(keys)} keys", hint=f"among them {among}")
         return next((r for r in records if r.blessed), records[0])
+
+    def build_log(self, key_prefix: str) -> str:
+        """What the builder of an engine said. Raises NotFound, also for a builder that keeps no log, and UsageError."""
+        manifest = self.engine(key_prefix).manifest
+        log = manifest.provenance.log
+        if log is None:
+            raise NotFound(
+                f"{manifest.key[:12]} has no build log", hint=f"the builder of {manifest.target.runtime} wrote none"
+            )
+        with TemporaryDirectory() as folder:
+            path = Path(folder, log.name)
+            self._store.fetch_blob(log, path, SILENT)
+            return path.read_text(encoding="utf-8", errors="replace")

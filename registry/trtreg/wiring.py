@@ -185,7 +185,13 @@ class _Parts:
     def reviewer(self) -> Reviewer:
         from trtreg.review import Reviewer
 
-        return Reviewer(models=self.models, catalog=self.catalog, publisher=self.publisher, cache=self.cache)
+        return Reviewer(
+            models=self.models,
+            catalog=self.catalog,
+            store=self.store,
+            publisher=self.publisher,
+            cache=self.cache,
+        )
 
     @cached_property
     def prover(self) -> Prover:

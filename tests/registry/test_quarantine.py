@@ -14,7 +14,7 @@ from small_models import write_vanishing
 from trtreg import wiring
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.target import Target
-from trtreg.errors import Miss, Rejected, Unproven, UsageError
+from trtreg.errors import Miss, NotFound, Rejected, Unproven, UsageError
 from trtreg.interfaces import Notes
 from trtreg.probing import Chosen, choose
 from trtreg.registry import Registry
@@ -199,6 +199,27 @@ def test_a_machine_without_a_gpu_builds_a_real_plan_for_one(registry: Registry, 
         platform=engine.manifest.target.platform,
         cuda="12",
     )
+
+
+@needs_rtx
+@pytest.mark.filterwarnings("ignore:.*has never run")
+def test_the_builder_s_log_is_kept_with_the_engine(registry: Registry, classifier: Path) -> None:
+    add(registry, "tiny", classifier)
+    engine = registry.get("tiny", target="sm_89", allow_unproven=True)
+
+    log = registry.build_log(engine.key)
+
+    assert log.startswith("[INFO]")
+    assert engine.manifest.provenance.log
+    assert engine.manifest.provenance.log.size == len(log.encode())
+
+
+def test_onnx_runtime_keeps_no_log(with_model: Registry) -> None:
+    engine = with_model.get("tiny", backend="onnxruntime")
+
+    assert engine.manifest.provenance.log is None
+    with pytest.raises(NotFound, match="has no build log"):
+        with_model.build_log(engine.key)
 
 
 @needs_rtx

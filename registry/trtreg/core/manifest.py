@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trtreg.core.files import FileSet
+from trtreg.core.files import FileSet, StoredFile
 from trtreg.core.key import KEY_SCHEMA, Key, Question
 from trtreg.core.recipe import Recipe
 from trtreg.core.records import MalformedRecord, from_json, to_json
@@ -24,6 +24,7 @@ class Provenance:
     seconds   by stage: rewrite, build, gate
     versions  of trtreg, onnx, onnxruntime, numpy and the builder
     notes     what the rewriting or the builder had to say
+    log       the builder's whole log, a blob of the store; None for a builder that keeps none
     """
 
     model: str
@@ -32,6 +33,7 @@ class Provenance:
     seconds: Mapping[str, float]
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    log: StoredFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtreg.core.files import FileSet
+from trtreg.core.files import FileSet, StoredFile
 from trtreg.core.recipe import Recipe
 from trtreg.core.signature import Signature
 from trtreg.core.target import Target
@@ -53,7 +53,7 @@ class WorkOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A plan, and what the gate said of it. `folder` holds the plan's files."""
+    """A plan, and what the gate said of it. `folder` holds the plan's files, the order's folder the builder's log."""
 
     folder: Path
     plan: FileSet
@@ -62,3 +62,4 @@ class Built:
     seconds: Mapping[str, float]
     versions: Mapping[str, str]
     notes: tuple[str, ...] = field(default=())
+    log: StoredFile | None = None

@@ -50,6 +50,7 @@ class _Work:
     def __init__(self, order: WorkOrder, progress: Progress) -> None:
         self._order, self._progress = order, progress
         self._seconds: dict[str, float] = {}
+        self._log = order.folder / "build.log"
 
     def build(self) -> Built:
         from trtreg.backends import backend
@@ -58,6 +59,7 @@ class _Work:
         builder = backend(
             self._order.backend,
             progress=self._progress,
+            on_log=self._keep_log,
             plugins=self._order.plugins,
             timings=timings if timings.is_dir() else None,
         )
@@ -80,12 +82,16 @@ class _Work:
             seconds=self._seconds,
             versions=builder.versions(),
             notes=rewritten.notes,
+            log=_stored(self._log, self._order.folder) if self._log.exists() else None,
         )
 
     def judge(self, plan: Path) -> GateReport:
         with self._stage("rewrite"):
             rewritten = self._rewrite()
         return self._gate(rewritten, plan)
+
+    def _keep_log(self, text: str) -> None:
+        self._log.write_text(text + "\n", encoding="utf-8")
 
     def _rewrite(self) -> Rewritten:
         from trtreg.onnx_models.precision import rewrite
@@ -152,10 +158,12 @@ class _Work:
 
 
 def _plan_of(folder: Path, entry: str) -> FileSet:
+    return file_set([_stored(path, folder) for path in folder.rglob("*") if path.is_file()], entry)
+
+
+def _stored(path: Path, folder: Path) -> StoredFile:
+    """The file as it is named from `folder`."""
     from trtreg.storage.hashing import sha256_file
 
-    files = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        sha256, size = sha256_file(path)
-        files.append(StoredFile(path.relative_to(folder).as_posix(), size, sha256))
-    return file_set(files, entry)
+    sha256, size = sha256_file(path)
+    return StoredFile(path.relative_to(folder).as_posix(), size, sha256)
