@@ -74,7 +74,9 @@ def in_quarantine(classifier: Path, digest: str) -> Key:
     question = replace(engine.manifest.question, recipe=recipe, target=target)
     waiting = replace(engine.manifest, key=question.key, recipe=recipe, target=target, gate=None)
     settings = wiring.settings()
-    publisher = Publisher(store=DirectoryStore(settings.store), catalog=SqlCatalog(settings.catalog))
+    publisher = Publisher(
+        store=DirectoryStore(settings.store), catalog=lambda: SqlCatalog(settings.catalog), forget=lambda _: None
+    )
     publisher.quarantine(waiting, engine.path.parent, Told())
     return waiting.key
 
