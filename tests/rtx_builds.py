@@ -1,4 +1,4 @@
-"""Builds with the real TensorRT-RTX, as its tests ask for them."""
+"""Builds with the real TensorRT-RTX or, on a machine that has it and a GPU, the real TensorRT."""
 
 from __future__ import annotations
 
@@ -53,12 +53,17 @@ def recipe(shapes: list[str] | None = None, precision: Precision = Precision.FP3
 
 
 def build(
-    model: Path, wanted: Recipe | None = None, architecture: str = "sm_89", backend: TensorRT | None = None
+    model: Path,
+    wanted: Recipe | None = None,
+    architecture: str = "sm_89",
+    backend: TensorRT | None = None,
+    there: Target | None = None,
 ) -> bytes:
-    """The plan's bytes."""
+    """The bytes of a plan for the target `there`, or of TensorRT-RTX's for `architecture`."""
+    goal = there or target(architecture)
     with tempfile.TemporaryDirectory() as folder:
-        maker = backend or TensorRT("tensorrt-rtx")
-        entry = maker.build(model, wanted or recipe(), target(architecture), Path(folder))
+        maker = backend or TensorRT(goal.runtime)
+        entry = maker.build(model, wanted or recipe(), goal, Path(folder))
         return Path(folder, entry).read_bytes()
 
 
