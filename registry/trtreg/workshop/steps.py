@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,10 @@ from trtreg.core.files import FileSet, StoredFile, file_set
 from trtreg.core.recipe import Precision
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
-from trtreg.interfaces import Progress
 from trtreg.workshop.wire import Answer, Build, Cases, CountCases, Examine, Inspect, Judge, Task
 
 if TYPE_CHECKING:
-    from trtreg.interfaces import Tensor
+    from trtreg.interfaces import Progress, Tensor
     from trtreg.onnx_models.precision import Rewritten
 
 
@@ -69,6 +67,9 @@ class _Work:
         folder.mkdir()
         with self._stage("build"):
             entry = builder.build(rewritten.path, self._order.recipe, self._order.target, folder)
+        # Late: it brings half of the standard library, and what the rewriting imported has brought that already.
+        from concurrent.futures import ThreadPoolExecutor
+
         # Hashing lets go of the interpreter, and the gate mostly waits for ONNX Runtime: neither holds up the other.
         with ThreadPoolExecutor(max_workers=2) as hashing:
             plan = hashing.submit(_plan_of, folder, entry)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
@@ -19,10 +19,12 @@ from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.errors import BuildFailed, TrtregError, UnusableModel
-from trtreg.interfaces import Progress
-from trtreg.onnx_models.inspection import Inspection
 from trtreg.storage.reaching import reaching
 from trtreg.workshop import wire
+
+if TYPE_CHECKING:
+    from trtreg.interfaces import Progress
+    from trtreg.onnx_models.inspection import Inspection
 
 _LAST_LINES = 5
 _LONGEST_WAIT = 3600.0
@@ -51,7 +53,7 @@ class ChildWorkshop:
     def inspect(self, file: Path, progress: Progress) -> Inspection:
         """What any file is. A damaged one is an answer; raises NotFound, UsageError, and UnusableModel for what is no
         regular file, or takes more than the limits to tell."""
-        return cast(Inspection, self._perform(wire.Inspect(file=file), progress))
+        return cast("Inspection", self._perform(wire.Inspect(file=file), progress))
 
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from trtreg.core.model import ModelFacts
 from trtreg.core.records import from_json, from_plain, to_json, to_plain
@@ -17,8 +17,10 @@ from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
 from trtreg.errors import TrtregError, error_of
-from trtreg.interfaces import Progress
-from trtreg.onnx_models.inspection import Inspection
+
+if TYPE_CHECKING:
+    from trtreg.interfaces import Progress
+    from trtreg.onnx_models.inspection import Inspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +68,8 @@ class Judge:
 
 
 Task = Examine | Inspect | CountCases | Build | Judge
-Answer = ModelFacts | Inspection | Cases | Built | GateReport
+Answer: TypeAlias = "ModelFacts | Inspection | Cases | Built | GateReport"
 _TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in (Examine, Inspect, CountCases, Build, Judge)}
-_ANSWERS: Mapping[str, type[Answer]] = {
-    "Examine": ModelFacts,
-    "Inspect": Inspection,
-    "CountCases": Cases,
-    "Build": Built,
-    "Judge": GateReport,
-}
 
 
 def task_to_text(task: Task) -> str:
@@ -90,7 +85,24 @@ def task_from_text(text: str) -> Task:
 
 def answer_from_text(task: Task, text: str) -> Answer:
     """The answer to `task` in the JSON `text`. Raises MalformedRecord."""
-    return from_json(_ANSWERS[type(task).__name__], text)
+    return from_json(_answer_type(task), text)
+
+
+def _answer_type(task: Task) -> type[Answer]:
+    match task:
+        case Examine():
+            return ModelFacts
+        case CountCases():
+            return Cases
+        case Build():
+            return Built
+        case Judge():
+            return GateReport
+        case Inspect():
+            # Late: it knows a dozen file formats, and no build asks it.
+            from trtreg.onnx_models.inspection import Inspection
+
+            return Inspection
 
 
 class Telegraph:
