@@ -1,7 +1,8 @@
 """How an engine comes to be seen: blobs first, then the manifest, then the pointer, then the catalog's row.
 
 Whatever is killed in between leaves at most an orphan: a reader starts from the pointer, and what it names was
-complete before it was written. Publishing is insert-if-absent throughout, so that two publishers do no harm.
+complete before it was written. The first writer wins, so that two publishers do no harm; only a rebuild and a new
+verdict of the gate replace a record.
 """
 
 from __future__ import annotations
@@ -35,14 +36,13 @@ class Publisher:
 
     def find(self, key: Key) -> Manifest | None:
         """The manifest of the plan that is blessed for `key`. Raises Untrusted if it isn't what it claims to be."""
-        pointer = self._store.read_record(blessed_name(key))
-        if pointer is None:
+        plan_digest = self._blessed(key)
+        if plan_digest is None:
             return None
-        plan_digest = pointer.decode(errors="replace").strip()
         if not is_digest(plan_digest):
             raise _untrusted(f"{blessed_name(key)} holds no plan digest: {plan_digest[:80]!r}")
-        # Withdrawn by another host between its two deletions, or lost: as good as absent.
-        return self._read(manifest_name(key, plan_digest), key) if self.has_published(key, plan_digest) else None
+        # A pointer to nothing is as good as none: another host is between its two deletions, or was killed there.
+        return self._read(manifest_name(key, plan_digest), key)
 
     def find_unproven(self, key: Key) -> Manifest | None:
         """A plan for `key` that waits in quarantine. Raises Untrusted."""
@@ -53,11 +53,15 @@ class Publisher:
         """Whether the gate has refused a plan for `key`."""
         return next(iter(self._store.record_names(f"{REJECTED}{key}/")), None) is not None
 
-    def _read(self, name: str, key: Key) -> Manifest:
-        """The manifest under `name`, which says itself that it belongs there."""
+    def _blessed(self, key: Key) -> str | None:
+        pointer = self._store.read_record(blessed_name(key))
+        return None if pointer is None else pointer.decode(errors="replace").strip()
+
+    def _read(self, name: str, key: Key) -> Manifest | None:
+        """The manifest under `name`, if there is one, which says itself that it belongs there. Raises Untrusted."""
         text = self._store.read_record(name)
         if text is None:
-            raise _untrusted(f"{name} isn't there, but something points to it")
+            return None
         try:
             manifest = read_manifest(text)
         except MalformedRecord as error:
@@ -101,10 +105,9 @@ class Publisher:
         report, and nothing is kept. Raises Rejected if it was refused before.
         """
         key, digest = manifest.key, manifest.plan_digest
-        if self.has_published(key, digest):
-            return self._read(manifest_name(key, digest), key)
-        if self._store.read_record(rejected_name(key, digest)) is not None:
-            refused = self._read(rejected_name(key, digest), key)
+        if proven := self._read(manifest_name(key, digest), key):
+            return proven
+        if refused := self._read(rejected_name(key, digest), key):
             reasons = refused.gate.reasons if refused.gate else ()
             raise Rejected(
                 f"the gate has rejected this very plan before: {' '.join(reasons[:1])}",
@@ -121,8 +124,7 @@ class Publisher:
         self._forget(key)
         self._put_files(manifest, folder, progress)
         self._write(rejected_name(key, digest), manifest, replace=True)
-        pointer = self._store.read_record(blessed_name(key))
-        if pointer is not None and pointer.decode(errors="replace").strip() == digest:
+        if self._blessed(key) == digest:
             self._store.delete_record(blessed_name(key))
         self._store.delete_record(manifest_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
