@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtreg.core.engine import CachedEngine, EngineRecord
-    from trtreg.core.files import StoredFile
+    from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
@@ -115,9 +115,14 @@ class Catalog(Protocol):
 
 
 class Store(Protocol):
-    """Blobs by content and small records by name. `core.layout` makes the names."""
+    """Blobs by content and small records by name. `core.layout` makes the names.
+
+    location  the place, as a person names it
+    remote    whether asking costs a round trip over a network: then answers are worth remembering
+    """
 
     location: str
+    remote: bool
 
     def has_blob(self, file: StoredFile) -> bool:
         """Whether the bytes are there, by name and size; nothing is hashed."""
@@ -126,12 +131,31 @@ class Store(Protocol):
     def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
         """Store the bytes of `source` under their digest unless they are there; with `heal`, what is there is
         hashed first, and replaced if it is damaged. Bytes that aren't `file`'s are Untrusted and leave nothing
-        behind. After a return, they survive a crash."""
+        behind. After a return, they survive a crash.
+
+        What is there since more than `core.files.REFRESHED_AFTER` is as good as new afterwards: whoever prunes spares
+        new blobs, and this writer's record may come any moment."""
         ...
 
     def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
         """Write the blob to `destination`, hashed while it streams; the name appears only once it is whole and
         right. Raises NotFound, Untrusted, Unreachable."""
+        ...
+
+    def remove_blob(self, sha256: str) -> None:
+        """Absence is no error. Raises UsageError for what is no SHA-256."""
+        ...
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """What is there, by SHA-256."""
+        ...
+
+    def blob_url(self, file: StoredFile, seconds: float) -> str:
+        """Where anybody can fetch the bytes from for so long, without asking whether they are there."""
+        ...
+
+    def sweep(self, older_than_seconds: float) -> int:
+        """Remove what crashed writers left, if nobody has written to it for so long. Returns how many there were."""
         ...
 
     def read_record(self, name: str) -> bytes | None: ...

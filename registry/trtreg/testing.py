@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trtreg.catalog import rules
+from trtreg.core.digest import is_digest
 from trtreg.core.engine import EngineRecord
-from trtreg.core.files import StoredFile
+from trtreg.core.files import REFRESHED_AFTER, StoredBlob, StoredFile
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest
 from trtreg.core.model import ModelFacts, ModelVersion, Sample
 from trtreg.core.names import ModelName
-from trtreg.errors import NotFound, Untrusted
+from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.interfaces import Progress
 from trtreg.storage.names import require_record_name, require_record_prefix
 
@@ -40,32 +42,53 @@ class SilentProgress:
 
 
 class MemoryStore:
-    """A Store in two dictionaries, `blobs` by SHA-256 and `records` by name."""
+    """A Store in dictionaries: `contents` and `modified` of blobs by SHA-256, `records` by name."""
 
-    def __init__(self) -> None:
-        self.location = "memory"
-        self.blobs: dict[str, bytes] = {}
+    def __init__(
+        self, *, location: str = "memory", remote: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.location, self.remote, self._clock = location, remote, clock
+        self.contents: dict[str, bytes] = {}
+        self.modified: dict[str, float] = {}
         self.records: dict[str, bytes] = {}
 
     def has_blob(self, file: StoredFile) -> bool:
-        return len(self.blobs.get(file.sha256, b"")) == file.size and file.sha256 in self.blobs
+        return len(self.contents.get(file.sha256, b"")) == file.size and file.sha256 in self.contents
 
     def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
         if self.has_blob(file) and not heal:
+            if self._clock() - self.modified[file.sha256] > REFRESHED_AFTER:
+                self.modified[file.sha256] = self._clock()
             return
         content = source.read_bytes()
         _require_same(content, file)
         progress.advance(file.size, file.size)
-        self.blobs[file.sha256] = content
+        self.contents[file.sha256] = content
+        self.modified[file.sha256] = self._clock()
 
     def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
-        if file.sha256 not in self.blobs:
+        if file.sha256 not in self.contents:
             raise NotFound(f"{self.location} has no blob {file.sha256}")
-        content = self.blobs[file.sha256]
+        content = self.contents[file.sha256]
         _require_same(content, file)
         progress.advance(file.size, file.size)
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes(content)
+
+    def remove_blob(self, sha256: str) -> None:
+        if not is_digest(sha256):
+            raise UsageError(f"{sha256!r} is no SHA-256")
+        self.contents.pop(sha256, None)
+        self.modified.pop(sha256, None)
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        return iter([StoredBlob(name, len(self.contents[name]), self.modified[name]) for name in sorted(self.contents)])
+
+    def blob_url(self, file: StoredFile, seconds: float) -> str:
+        return f"memory:{file.sha256}?expires={self._clock() + seconds:.0f}"
+
+    def sweep(self, older_than_seconds: float) -> int:  # noqa: ARG002 - nothing here crashes alone
+        return 0
 
     def read_record(self, name: str) -> bytes | None:
         return self.records.get(_checked(name))

@@ -14,12 +14,16 @@ def start(code: str, *arguments: str | Path) -> subprocess.Popen[str]:
     """Start Python on `code`; it can import `trtreg` and `storage.samples`."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *_inherited()])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.PIPE,
         text=True,
     )
+
+
+def _inherited() -> list[str]:
+    return [path for path in [os.environ.get("PYTHONPATH")] if path]
 
 
 def run(code: str, *arguments: str | Path) -> str:

@@ -6,6 +6,7 @@ import os
 import resource
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.processes import run
 from storage.samples import drafts_under, stored
 from trtreg.core.files import StoredFile
 from trtreg.core.layout import blob_name
-from trtreg.errors import NotFound, Unreachable, Untrusted, UsageError
+from trtreg.errors import Unreachable, Untrusted
 from trtreg.storage.atomic import TEMPORARY
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import SilentProgress
@@ -52,7 +53,7 @@ def test_making_and_reading_a_store_writes_nothing(folder: Path) -> None:
     store = DirectoryStore(folder)
     assert not store.has_blob(FILE)
     assert store.read_record("manifests/a") is None
-    assert list(store.record_names("")) == list(store.blob_names()) == []
+    assert list(store.record_names("")) == list(store.blobs()) == []
     assert store.sweep(0) == 0
     assert not folder.exists()
 
@@ -98,22 +99,54 @@ def test_what_was_fetched_may_be_written_to_without_harm_to_the_store(
     assert blob(folder).read_bytes() == CONTENT
 
 
-def test_blob_names_are_the_digests_and_a_removed_blob_is_gone(
-    filled: DirectoryStore, folder: Path, tmp_path: Path
-) -> None:
+def test_drafts_and_strangers_are_no_blobs(filled: DirectoryStore, folder: Path) -> None:
     (blob(folder).parent / f"{TEMPORARY}1").touch()
-    assert list(filled.blob_names()) == [FILE.sha256]
-    filled.remove_blob(FILE.sha256)
-    filled.remove_blob(FILE.sha256)
-    assert list(filled.blob_names()) == []
-    with pytest.raises(NotFound):
-        filled.fetch_blob(FILE, tmp_path / "back", SilentProgress())
+    (blob(folder).parent / "README").touch()
+    assert [there.sha256 for there in filled.blobs()] == [FILE.sha256]
 
 
-def test_only_a_digest_names_a_blob_to_remove(filled: DirectoryStore, source: Path) -> None:
-    with pytest.raises(UsageError):
-        filled.remove_blob("../../../source")
-    assert source.exists()
+def test_a_blobs_url_is_its_path(filled: DirectoryStore, folder: Path) -> None:
+    assert filled.blob_url(FILE, 60) == f"file://{blob(folder)}"
+
+
+def test_an_old_blob_that_is_put_again_is_as_good_as_new_and_a_young_one_keeps_its_time(
+    filled: DirectoryStore, folder: Path, source: Path
+) -> None:
+    for age, refreshed in ((5 * 3600, False), (7 * 3600, True)):
+        then = time.time() - age
+        os.utime(blob(folder), (then, then))
+        filled.put_blob(source, FILE, SilentProgress())
+        [listed] = filled.blobs()
+        assert (listed.modified > then + 3600) == refreshed
+
+
+AS_ANOTHER = """
+import os, sys, tempfile
+from pathlib import Path
+from storage.samples import stored
+from trtreg.storage.directory import DirectoryStore
+from trtreg.testing import SilentProgress
+content = b"plan" * 700_000
+# Relative from here: the folders above are closed to others.
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+with tempfile.TemporaryDirectory() as home:
+    source = Path(home, "source")
+    source.write_bytes(content)
+    DirectoryStore(Path("store")).put_blob(source, stored("plan", content), SilentProgress())
+"""
+
+
+def test_another_users_blob_that_is_old_is_written_anew(filled: DirectoryStore, folder: Path, source: Path) -> None:
+    folder.parent.chmod(0o755)
+    for place in [folder, *folder.rglob("*")]:
+        place.chmod(0o777 if place.is_dir() else 0o444)
+    os.utime(blob(folder), (1, 1))
+    before = blob(folder).stat().st_ino
+    run(AS_ANOTHER, folder.parent)
+    assert blob(folder).stat().st_mtime > 1
+    assert os.geteuid() != 0 or blob(folder).stat().st_ino != before
 
 
 def test_sweeping_removes_old_drafts_and_spares_those_that_are_written_to(filled: DirectoryStore, folder: Path) -> None:

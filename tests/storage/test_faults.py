@@ -37,7 +37,7 @@ def check():
         assert (home / "back").read_bytes() == content
     else:
         assert record is None
-        assert list(store.blob_names()) == []
+        assert list(store.blobs()) == []
     unfinished += record is None
     store.sweep(-1)
     assert drafts_under(home) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,53 @@ def test_fetching_replaces_what_was_at_the_destination(store: Store, source: Pat
     (tmp_path / "back").write_bytes(b"old")
     store.fetch_blob(put(store, source), tmp_path / "back", SilentProgress())
     assert (tmp_path / "back").read_bytes() == CONTENT
+
+
+def test_a_removed_blob_is_gone_and_absence_is_no_error(store: Store, source: Path, tmp_path: Path) -> None:
+    file = put(store, source)
+    store.remove_blob(file.sha256)
+    store.remove_blob(file.sha256)
+    assert not store.has_blob(file)
+    assert list(store.blobs()) == []
+    with pytest.raises(NotFound):
+        store.fetch_blob(file, tmp_path / "back", SilentProgress())
+
+
+@pytest.mark.parametrize("name", ["", "../../../source", "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32])
+def test_only_a_digest_names_a_blob_to_remove(store: Store, source: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        store.remove_blob(name)
+    assert source.exists()
+
+
+def test_blobs_are_listed_by_digest_with_their_sizes_and_when_they_were_put(store: Store, tmp_path: Path) -> None:
+    assert list(store.blobs()) == []
+    before = time.time()
+    for size in range(5):
+        path = tmp_path / f"{size}"
+        path.write_bytes(b"x" * size)
+        put(store, path)
+        path.unlink()
+    listed = list(store.blobs())
+    assert [blob.sha256 for blob in listed] == sorted(stored("x", b"x" * size).sha256 for size in range(5))
+    assert {(blob.sha256, blob.size) for blob in listed} == {
+        (stored("x", b"x" * size).sha256, size) for size in range(5)
+    }
+    # Clocks of stores may differ a little from this machine's, and some count whole seconds.
+    assert all(before - 60 < blob.modified < time.time() + 60 for blob in listed)
+
+
+def test_a_blobs_url_names_it(store: Store, source: Path) -> None:
+    file = put(store, source)
+    assert file.sha256 in store.blob_url(file, 600)
+
+
+def test_sweeping_leaves_what_is_whole(store: Store, source: Path) -> None:
+    file = put(store, source)
+    store.insert_record("manifests/a.json", b"{}")
+    store.sweep(0)
+    assert store.has_blob(file)
+    assert store.read_record("manifests/a.json") == b"{}"
 
 
 def test_progress_ends_at_the_blobs_size(store: Store, source: Path, tmp_path: Path) -> None:

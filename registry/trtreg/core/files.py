@@ -29,6 +29,20 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """One blob as a store lists it: SHA-256, size in bytes, and when it was last put, in seconds since 1970."""
+
+    sha256: str
+    size: int
+    modified: float
+
+
+REFRESHED_AFTER = 6 * 3600.0
+"""Seconds. A blob that is put again when it is older than that counts as new: a publisher of these very bytes is about
+to write a record that needs them, and they look like an orphan until it does."""
+
+
+@dataclass(frozen=True, slots=True)
 class FileSet:
     """Some files that belong together, kept in the order of their names; `entry` is the one to load."""
 

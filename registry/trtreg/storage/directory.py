@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
+from trtreg.core.files import REFRESHED_AFTER, StoredBlob
 from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, sweep, sync_folder
@@ -35,6 +37,8 @@ class DirectoryStore:
     `clock` gives the seconds since 1970. Raises Unreachable, with path and reason, for what the system refuses.
     """
 
+    remote = False
+
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.location = str(folder)
         self._folder = folder
@@ -54,7 +58,7 @@ class DirectoryStore:
         path = self._blob(file.sha256)
         present = self.has_blob(file) and not (heal and self._is_damaged(path, file))
         with reaching(f"store {source} in {self.location}"):
-            if present:
+            if present and self._refreshed(path):
                 # Another writer may have published it a moment ago without having come to flush the folder.
                 sync_folder(path.parent)
                 return
@@ -63,6 +67,20 @@ class DirectoryStore:
                 _copy(incoming, draft, file, progress, hint="it changed while it was being stored; try again")
                 # Not inserted: a blob of another size, left there by some other tool, is healed by this.
                 draft.replace()
+
+    def _refreshed(self, path: Path) -> bool:
+        """Whether the blob is there and counts as new; False if it must be written again for that."""
+        try:
+            if self._clock() - path.stat().st_mtime > REFRESHED_AFTER:
+                # By the file system's own clock, as when it was written.
+                os.utime(path)
+        except FileNotFoundError:
+            # Removed a moment ago.
+            return False
+        except OSError as error:
+            # Another user's file isn't ours to touch. Where nothing can be written, nothing can be removed, either.
+            return error.errno == errno.EROFS
+        return True
 
     def _is_damaged(self, path: Path, file: StoredFile) -> bool:
         with reaching(f"read {path}"):
@@ -85,11 +103,22 @@ class DirectoryStore:
         with reaching(f"remove {path}"):
             path.unlink(missing_ok=True)
 
-    def blob_names(self) -> Iterator[str]:
-        """The SHA-256 of every blob, sorted."""
+    def blobs(self) -> Iterator[StoredBlob]:
+        """What is there, by SHA-256."""
         for name in self._walk(BLOBS):
-            if is_digest(digest := name.rpartition("/")[2]):
-                yield digest
+            if not is_digest(digest := name.rpartition("/")[2]):
+                continue
+            path = self._folder / name
+            with reaching(f"look at {path}"):
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue
+            yield StoredBlob(digest, status.st_size, status.st_mtime)
+
+    def blob_url(self, file: StoredFile, seconds: float) -> str:  # noqa: ARG002 - a path doesn't expire
+        """The blob's path, which whoever sees the folder can read for ever."""
+        return self._blob(file.sha256).absolute().as_uri()
 
     # --- records
 
