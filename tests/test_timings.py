@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from trtreg.core.target import Target
 from trtreg.core.timing import timing_prefix
 from trtreg.errors import BuildFailed, Unreachable
+from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
 from trtreg.timings import Timings
 
@@ -34,6 +36,8 @@ def known(folder: Path) -> set[str]:
 
 def measure(folder: Path, *timings: str) -> None:
     """What a build leaves: all that it found, and its own."""
+    lent = sorted((folder / "timings").glob("*.lent"))
+    (folder / "timings" / "combined").write_text("\n".join(path.stem for path in lent))
     (folder / "timings" / "measured").write_text("\n".join(sorted(known(folder) | set(timings))))
 
 
@@ -56,6 +60,43 @@ def test_a_build_that_measured_nothing_new_leaves_the_record(tmp_path: Path) -> 
         with Timings(store).lent(H100, fresh(tmp_path, name)):
             measure(tmp_path / name, "same")
     assert list(store.records.values()) == [b"same"]
+
+
+def test_what_tensorrt_refuses_stays_for_the_machine_that_measured_it(tmp_path: Path) -> None:
+    store = MemoryStore()
+    for name in ("theirs", "ours"):
+        with Timings(store).lent(H100, fresh(tmp_path, name)):
+            # No build takes what another left.
+            (tmp_path / name / "timings" / "combined").write_text("")
+            (tmp_path / name / "timings" / "measured").write_text(name)
+    assert sorted(store.records.values()) == [b"ours", b"theirs"]
+
+
+def test_a_build_can_not_have_removed_what_it_was_not_lent(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with Timings(store).lent(H100, fresh(tmp_path, "a")):
+        with Timings(store).lent(H100, fresh(tmp_path, "b")):
+            measure(tmp_path / "b", "b")
+        (name,) = store.records
+        (tmp_path / "a" / "timings" / "combined").write_text(name.rpartition("/")[2])
+        (tmp_path / "a" / "timings" / "measured").write_text("a")
+    assert sorted(store.records.values()) == [b"a", b"b"]
+
+
+def test_builds_side_by_side_on_one_store_lose_nothing(tmp_path: Path) -> None:
+    names = [f"build{number}" for number in range(24)]
+
+    def build(name: str) -> None:
+        with Timings(DirectoryStore(tmp_path / "store")).lent(H100, fresh(tmp_path, name)):
+            measure(tmp_path / name, name)
+
+    with ThreadPoolExecutor(max_workers=6) as builds:
+        list(builds.map(build, names))
+    store = DirectoryStore(tmp_path / "store")
+    with Timings(store).lent(H100, fresh(tmp_path, "last")):
+        assert known(tmp_path / "last") == set(names)
+        measure(tmp_path / "last")
+    assert len(list(store.record_names(timing_prefix(H100)))) == 1
 
 
 @given(order=st.permutations("aabbcc"))

@@ -1,8 +1,9 @@
 """TensorRT's timing caches in the store, shared by all builds for one exact version, CUDA and device.
 
 There is no lock. Every build reads all caches of its kind, combines them, adds what it measured as a record of its
-own, and removes those that it has combined. Builds that overlap leave one record each, and the next one combines
-these: nothing measured is lost, whatever the order, on one machine or many.
+own, and then removes those that it has combined: what they held is in a record that is there before they go. Builds
+that overlap leave one record each, and the next one combines these: nothing measured is lost, whatever the order, on
+one machine or many. What TensorRT refuses here stays, as it may be of use to the machine that measured it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtreg.core.timing import LENT_SUFFIX, MEASURED, timing_prefix
+from trtreg.core.timing import COMBINED, LENT_SUFFIX, MEASURED, timing_prefix
 from trtreg.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ class Timings:
     def _take(self, prefix: str, folder: Path, lent: list[str]) -> None:
         try:
             measured = (folder / MEASURED).read_bytes()
+            combined = set((folder / COMBINED).read_text(errors="replace").split())
         except FileNotFoundError:
             return
         name = prefix + hashlib.sha256(measured).hexdigest()
         self._store.insert_record(name, measured)
-        for combined in lent:
-            if combined != name:
-                self._store.delete_record(combined)
+        for there in lent:
+            if there != name and there.removeprefix(prefix) in combined:
+                self._store.delete_record(there)

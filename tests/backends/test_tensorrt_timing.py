@@ -25,9 +25,10 @@ def builder() -> Iterator[tuple[Any, Log]]:
 
 
 def test_a_first_build_starts_with_none_and_leaves_one(builder: tuple[Any, Log], tmp_path: Path) -> None:
-    config = builder[0].create_builder_config()
+    maker, log = builder
+    config = maker.create_builder_config()
     timings = TimingCache(tmp_path)
-    timings.lend(config)
+    timings.lend(config, log)
     timings.collect(config)
     assert (tmp_path / "measured").read_bytes() == bytes(config.get_timing_cache().serialize())
 
@@ -37,7 +38,8 @@ def test_a_cache_that_tensorrt_refuses_is_left_out_and_fails_no_build(builder: t
     maker, log = builder
     config = maker.create_builder_config()
     timings = TimingCache(tmp_path)
-    timings.lend(config)
+    timings.lend(config, log)
     assert "will not be used" in log.text
     timings.collect(config)
+    assert (tmp_path / "combined").read_text() == ""
     assert (tmp_path / "measured").read_bytes() == bytes(config.create_timing_cache(b"").serialize())

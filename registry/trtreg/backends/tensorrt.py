@@ -135,7 +135,7 @@ class TensorRT:
             yield
             return
         timings, start = TimingCache(self._timings), len(log.lines)
-        timings.lend(config)
+        timings.lend(config, log)
         log.forgive(start)
         yield
         timings.collect(config)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 LENT_SUFFIX = ".lent"
 MEASURED = "measured"
+COMBINED = "combined"
+"""Names what is in `MEASURED` beside the build's own: the lent caches that TensorRT took, a digest a line."""
 
 
 def timing_prefix(target: Target) -> str:
