@@ -1,0 +1,246 @@
+"""Several stores read as one: the near ones spare the way to the far ones.
+
+What holds for each layer by itself holds for all: a record in a layer has its blobs in that layer, because both are
+written to the same one. So every layer can be read, verified and pruned alone.
+
+- Blobs come from the nearest layer that has them whole, and are put into the nearer ones that can be written to.
+- Records are read where they are written first, then in order. They are never copied nearer: one that a pointer or a
+  revocation has replaced at its origin must not live on in a copy.
+- Writes go to the first layer that isn't read-only. A name is taken when any layer has it.
+- A layer that can't be reached is passed over with one warning, and asked again after a while. What can't be answered
+  without any of them is Unreachable.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import time
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+from trtreg.core.layout import MANIFESTS
+from trtreg.errors import NotFound, TrtregError, Unreachable, Untrusted, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from trtreg.core.files import StoredBlob, StoredFile
+    from trtreg.interfaces import Progress, Store
+
+_ASKED_AGAIN_AFTER = 60.0
+"""Seconds for which a layer that couldn't be reached is left alone: each attempt may take as long as its retries do."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One store of several; `read_only` is never written to, whatever the store would allow."""
+
+    store: Store
+    read_only: bool = False
+
+
+class LayeredStore:
+    """`layers` as one store, the nearest first.
+
+    warn   told once of each layer that is out of reach, and of each blob that is damaged
+    clock  seconds that never go back
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not layers:
+            raise ValueError("a store of no layers")
+        self.layers = tuple(layers)
+        self.location = " ".join(layer.store.location for layer in layers)
+        self.remote = any(layer.store.remote for layer in layers)
+        self._warn, self._clock = warn, clock
+        self._unreachable: dict[str, tuple[float, Unreachable]] = {}
+        self._told: set[str] = set()
+
+    @property
+    def writable(self) -> Store:
+        """The store that is written to. Raises UsageError where all are read-only: before a build, not after it."""
+        found = next((layer.store for layer in self.layers if not layer.read_only), None)
+        if found is None:
+            raise UsageError(
+                f"nothing can be stored: {self.location} is read-only",
+                hint="name a store that can be written to: TRTREG_STORE takes several places, separated by spaces",
+            )
+        return found
+
+    # --- blobs
+
+    def has_blob(self, file: StoredFile) -> bool:
+        return any(self._ask(lambda store: store.has_blob(file)))
+
+    def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
+        # Even if another layer has it: the record that follows needs it in this one.
+        self.writable.put_blob(source, file, progress, heal=heal)
+
+    def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
+        without: list[Layer] = []
+        failures: list[TrtregError] = []
+        for layer in self.layers:
+            try:
+                self._require_reachable(layer)
+                layer.store.fetch_blob(file, destination, progress)
+            except Unreachable as error:
+                if _is_out_of_room(error):
+                    raise
+                self._pass_over(layer, error)
+                failures.append(error)
+            except (NotFound, Untrusted) as error:
+                if isinstance(error, Untrusted):
+                    self._tell(f"passing over a damaged blob: {error.message}")
+                without.append(layer)
+                failures.append(error)
+            else:
+                self._fill(without, destination, file, progress)
+                return
+        raise _worst(failures, self.location)
+
+    def remove_blob(self, sha256: str) -> None:
+        for layer in self._all_writable():
+            layer.store.remove_blob(sha256)
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        found = self._ask(lambda store: list(store.blobs()))
+        for _, same in groupby(heapq.merge(*found, key=_sha256), key=_sha256):
+            # The nearest layer's comes first: `merge` keeps the order of equals.
+            yield next(same)
+
+    def blob_url(self, file: StoredFile, seconds: float) -> str:
+        """Of a layer that has it; rather of one that other machines reach, too."""
+        stores = self._ask(lambda store: store if store.has_blob(file) else None)
+        having = sorted((store for store in stores if store is not None), key=lambda store: not store.remote)
+        return (having or [self.layers[0].store])[0].blob_url(file, seconds)
+
+    # --- records
+
+    def read_record(self, name: str) -> bytes | None:
+        origin_first = sorted(self.layers, key=lambda layer: layer is not self._origin)
+        found = self._ask(lambda store: store.read_record(name), origin_first)
+        return next((content for content in found if content is not None), None)
+
+    def insert_record(self, name: str, content: bytes) -> bool:
+        own = self.writable
+        others = [layer for layer in self.layers if layer.store is not own]
+        if others and any(self._ask(lambda store: store.read_record(name) is not None, others, answer_needed=False)):
+            return False
+        return own.insert_record(name, content)
+
+    def replace_record(self, name: str, content: bytes) -> None:
+        self.writable.replace_record(name, content)
+
+    def delete_record(self, name: str) -> None:
+        for layer in self._all_writable():
+            layer.store.delete_record(name)
+        fixed = [layer for layer in self.layers if layer.read_only]
+        # Of all that is deleted, only this is asked for again: an engine that the gate has refused is still served.
+        if name.startswith(MANIFESTS) and any(
+            self._ask(lambda store: store.read_record(name) is not None, fixed, answer_needed=False)
+        ):
+            self._tell(f"{name} can't be withdrawn from a read-only store and is still served from there: revoke it")
+
+    def record_names(self, prefix: str) -> Iterator[str]:
+        found = self._ask(lambda store: list(store.record_names(prefix)))
+        return (name for name, _ in groupby(heapq.merge(*found)))
+
+    # --- upkeep
+
+    def sweep(self, older_than_seconds: float) -> int:
+        return sum(self._ask(lambda store: store.sweep(older_than_seconds), self._all_writable()))
+
+    # --- layers
+
+    @property
+    def _origin(self) -> Layer | None:
+        return next((layer for layer in self.layers if not layer.read_only), None)
+
+    def _all_writable(self) -> list[Layer]:
+        """At least one. Raises UsageError."""
+        assert self.writable is not None
+        return [layer for layer in self.layers if not layer.read_only]
+
+    def _ask(
+        self, question: Callable[[Store], T], layers: Iterable[Layer] | None = None, *, answer_needed: bool = True
+    ) -> Iterator[T]:
+        """The answers of those layers that can be reached, in order, as far as they are wanted.
+
+        Raises Unreachable if none can be, unless no answer is needed.
+        """
+        failures: list[TrtregError] = []
+        answered = not answer_needed
+        for layer in self.layers if layers is None else layers:
+            try:
+                self._require_reachable(layer)
+                answer = question(layer.store)
+            except Unreachable as error:
+                self._pass_over(layer, error)
+                failures.append(error)
+            else:
+                answered = True
+                yield answer
+        if not answered:
+            raise _worst(failures, self.location)
+
+    def _require_reachable(self, layer: Layer) -> None:
+        at, error = self._unreachable.get(layer.store.location, (0.0, None))
+        if error is not None and self._clock() - at < _ASKED_AGAIN_AFTER:
+            raise error
+
+    def _pass_over(self, layer: Layer, error: Unreachable) -> None:
+        if self._unreachable.get(layer.store.location, (0.0, None))[1] is not error:
+            self._unreachable[layer.store.location] = self._clock(), error
+        if len(self.layers) > 1:
+            self._tell(f"going on without {layer.store.location}", f": {error.message}")
+
+    def _fill(self, nearer: Iterable[Layer], source: Path, file: StoredFile, progress: Progress) -> None:
+        """Spare the next reader the way, and heal what is damaged. Nobody asked for it, so it may fail."""
+        for layer in nearer:
+            if layer.read_only:
+                continue
+            try:
+                layer.store.put_blob(source, file, progress, heal=True)
+            except TrtregError as error:
+                self._tell(f"can't keep blobs in {layer.store.location}", f": {error.message}")
+
+    def _tell(self, what: str, detail: str = "") -> None:
+        """Once, whatever the detail."""
+        if what not in self._told:
+            self._told.add(what)
+            self._warn(f"warning: {what}{detail}")
+
+
+def _sha256(blob: StoredBlob) -> str:
+    return blob.sha256
+
+
+def _is_out_of_room(error: Unreachable) -> bool:
+    """Whether it was the destination that failed: reading needs no room."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
+
+
+def _worst(failures: Sequence[TrtregError], location: str) -> TrtregError:
+    """What to say when no layer had it: damage before being out of reach, and that before absence."""
+    damaged = [error for error in failures if isinstance(error, Untrusted)]
+    unreachable = [error for error in failures if isinstance(error, Unreachable)]
+    if damaged or len(failures) == 1 or not unreachable:
+        return damaged[0] if damaged else failures[0]
+    if len(unreachable) < len(failures):
+        return Unreachable(f"{unreachable[0].message}; the other stores don't have it", hint=unreachable[0].hint)
+    return Unreachable(
+        f"none of the stores can be reached: {location}: " + "; ".join(error.message for error in unreachable),
+        hint=unreachable[0].hint,
+    )
