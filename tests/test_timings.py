@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.signers import THEIRS, signed
 from trtreg.core.target import Target
 from trtreg.core.timing import timing_prefix
 from trtreg.errors import BuildFailed, Unreachable
@@ -164,3 +165,17 @@ def test_a_store_out_of_reach_fails_no_build(tmp_path: Path) -> None:
 
     with Timings(Gone()).lent(H100, tmp_path):
         measure(tmp_path, "a")
+
+
+def test_timings_that_nobody_trusted_signed_are_ignored_and_no_build_fails_for_them(tmp_path: Path) -> None:
+    inner = MemoryStore()
+    with Timings(signed(inner, trusted=(THEIRS,), signer=THEIRS)).lent(H100, fresh(tmp_path, "theirs")):
+        measure(tmp_path / "theirs", "theirs")
+    with Timings(inner).lent(H100, fresh(tmp_path, "unsigned")):
+        measure(tmp_path / "unsigned", "unsigned")
+    for name in ("a", "b"):
+        with Timings(signed(inner)).lent(H100, fresh(tmp_path, name)):
+            measure(tmp_path / name, name)
+
+    with Timings(signed(inner)).lent(H100, fresh(tmp_path, "last")):
+        assert known(tmp_path / "last") == {"a", "b"}

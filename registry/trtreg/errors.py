@@ -81,6 +81,30 @@ class Untrusted(TrtregError):
     kind = "untrusted"
 
 
+class Unsigned(Untrusted):
+    """Signatures are required, and nobody has signed this record."""
+
+    kind = "unsigned"
+
+
+class UnknownSigner(Untrusted):
+    """The record is signed by a key that isn't trusted here."""
+
+    kind = "unknown-signer"
+
+
+class BadSignature(Untrusted):
+    """A trusted key is named, but its signature isn't of this record: damaged, or copied from another name."""
+
+    kind = "bad-signature"
+
+
+class Revoked(Untrusted):
+    """The engine was withdrawn after it had been published."""
+
+    kind = "revoked"
+
+
 class UnusableModel(TrtregError):
     """The model file is malformed, hostile, or uses what no backend here can run."""
 
@@ -95,7 +119,7 @@ EXIT_CODES: dict[int, str] = {
     4: "the build failed",
     5: "rejected by the gate",
     6: "the catalog or the store is out of reach",
-    7: "untrusted or corrupt",
+    7: "untrusted, revoked or corrupt",
     8: "unusable model",
     130: "interrupted",
 }
