@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trtreg.core.key import Key
 
 BLOBS = "blobs/"
+MODELS = "models/"
 MANIFESTS = "manifests/"
 REJECTED = "rejected/"
 UNPROVEN = "unproven/"
@@ -40,3 +41,22 @@ def unproven_name(key: Key, plan_digest: str) -> str:
 def rejected_name(key: Key, plan_digest: str) -> str:
     """The manifest of a plan that the gate refused: kept to be read, out of reach of `get`."""
     return f"{REJECTED}{key}/{plan_digest}.json"
+
+
+def models_of(name: str) -> str:
+    """What the names of all revisions of one model begin with."""
+    return f"{MODELS}{name}/"
+
+
+def model_name(name: str, revision: int) -> str:
+    """One revision of the record of a model: its versions, aliases and tolerances. The highest is in force."""
+    return f"{MODELS}{name}/{revision:08}.json"
+
+
+def parse_model_revision(record: str) -> tuple[str, int] | None:
+    """The model and the revision that a record's name says; None for the name of anything else."""
+    place, _, file = record.removeprefix(MODELS).rpartition("/")
+    digits = file.removesuffix(".json")
+    if not digits.isdigit() or not place or "/" in place or record != model_name(place, int(digits)):
+        return None
+    return place, int(digits)

@@ -1,12 +1,19 @@
-"""What the registry knows of a model: the facts read from its file, and the versions under its name."""
+"""What the registry knows of a model: the facts read from its file, and all that is kept under its name.
+
+A `Model` is a value: each change makes another one, and `trtreg.naming` writes it to the store as a whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from trtreg.core.files import FileSet, StoredFile
+from trtreg.core.names import LATEST, ModelName, require_alias, require_name
 from trtreg.core.signature import Signature
+from trtreg.errors import NotFound, UsageError
+
+MODEL_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
-    """One version of a named model. Versions count from 1 and are never used again.
+    """One version of a named model, with what its model adds to it. Versions count from 1 and are never used again.
 
     added_at   UTC, ISO 8601
     tolerance  the model's own overrides of the gate's tolerances, by name; they belong to all its versions
@@ -60,3 +67,181 @@ class ModelVersion:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version in its model's record. `added_at` is UTC, ISO 8601; the samples are sorted by name."""
+
+    number: int
+    facts: ModelFacts
+    added_at: str
+    note: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [sample.name for sample in self.samples]
+        if names != sorted(set(names)):
+            raise ValueError(f"the names of samples must be sorted and distinct: {names}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """All that is kept under one name. Its changes return another Model, or refuse and change nothing.
+
+    revision      counts the records that the store has had of it; 0 for one that was never written
+    last_version  the highest number that was ever given; a model stays when its last version is removed, so that
+                  none is given twice
+    versions      by number
+    aliases       the number of the version that each selects
+    tolerance     the model's own overrides of the gate's tolerances, by name
+    """
+
+    name: str
+    revision: int = 0
+    last_version: int = 0
+    versions: tuple[Version, ...] = ()
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    model_schema: int = MODEL_SCHEMA
+
+    def __post_init__(self) -> None:
+        require_name(self.name, "model name")
+        for alias in self.aliases:
+            require_alias(alias)
+        numbers = [v.number for v in self.versions]
+        if numbers != sorted(set(numbers)) or not all(0 < n <= self.last_version for n in numbers):
+            raise ValueError(f"version numbers must rise from 1 to {self.last_version} at most: {numbers}")
+        if len({v.facts.digest for v in self.versions}) != len(numbers):
+            raise ValueError("two versions have the same contents")
+        if dangling := sorted(alias for alias, number in self.aliases.items() if number not in numbers):
+            raise ValueError(f"no version for the alias {', '.join(dangling)}")
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def select(self, name: ModelName) -> ModelVersion | None:
+        """The version that `name` selects by number or alias; the newest for neither, and for `latest`."""
+        number = name.version
+        if number is None and name.alias not in (None, LATEST):
+            number = self.aliases.get(name.alias or "")
+            if number is None:
+                return None
+        if number is None:
+            return self._whole(self.versions[-1]) if self.versions else None
+        return next((self._whole(v) for v in self.versions if v.number == number), None)
+
+    def with_digest(self, digest: str) -> ModelVersion | None:
+        """The version whose contents have that digest."""
+        return next((self._whole(v) for v in self.versions if v.facts.digest == digest), None)
+
+    def all(self) -> list[ModelVersion]:
+        """All versions, by number."""
+        return [self._whole(v) for v in self.versions]
+
+    def _whole(self, version: Version) -> ModelVersion:
+        return ModelVersion(
+            name=self.name,
+            version=version.number,
+            facts=version.facts,
+            added_at=version.added_at,
+            note=version.note,
+            tags=version.tags,
+            aliases=tuple(sorted(a for a, number in self.aliases.items() if number == version.number)),
+            samples=version.samples,
+            tolerance=self.tolerance,
+        )
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    def add_version(
+        self,
+        facts: ModelFacts,
+        *,
+        added_at: str,
+        note: str = "",
+        tags: Mapping[str, str] | None = None,
+        samples: Iterable[Sample] = (),
+        aliases: Iterable[str] = (),
+        tolerance: Mapping[str, float] | None = None,
+    ) -> Model:
+        """With these contents as the newest version, unless there is one that has them: then tags, note and samples
+        are added to that one. The aliases select it; `tolerance` is added to the model's own. Raises UsageError for
+        another sample of a name that is taken."""
+        there = next((v for v in self.versions if v.facts.digest == facts.digest), None)
+        number = there.number if there else self.last_version + 1
+        version = there or Version(number=number, facts=facts, added_at=added_at)
+        version = replace(version, note=_merged(version.note, note), tags={**version.tags, **(tags or {})})
+        model = self._with(version)
+        for sample in samples:
+            model = model.add_sample(number, sample)
+        return replace(
+            model,
+            aliases={**self.aliases, **dict.fromkeys(aliases, number)},
+            tolerance={**self.tolerance, **(tolerance or {})},
+        )
+
+    def add_sample(self, number: int, sample: Sample) -> Model:
+        """With the sample at that version. Raises NotFound; UsageError if its name is that of another content."""
+        version = self._numbered(number)
+        there = next((s for s in version.samples if s.name == sample.name), None)
+        if there is None:
+            samples = sorted([*version.samples, sample], key=lambda s: s.name)
+            return self._with(replace(version, samples=tuple(samples)))
+        if (there.file.sha256, there.file.size) != (sample.file.sha256, sample.file.size):
+            was, is_now = (f"{f.sha256[:12]} of {f.size} bytes" for f in (there.file, sample.file))
+            raise UsageError(
+                f"{self.name}@{number} has another sample {sample.name!r} already: {was}, not {is_now}",
+                hint="give the new one another name",
+            )
+        return self
+
+    def set_alias(self, alias: str, number: int) -> Model:
+        """With NAME@ALIAS selecting that version. Raises NotFound."""
+        return replace(self, aliases={**self.aliases, alias: self._numbered(number).number})
+
+    def remove_alias(self, alias: str) -> Model:
+        """Without the alias. Raises NotFound."""
+        if alias not in self.aliases:
+            raise NotFound(f"{self.name} has no alias {alias!r}", hint=f"trtreg model show {self.name} lists them")
+        return replace(self, aliases={a: number for a, number in self.aliases.items() if a != alias})
+
+    def remove_version(self, number: int) -> Model:
+        """Without that version, whose number is never given again. Raises NotFound; UsageError while an alias
+        needs it. With the last version go the tolerances: what is later added under the name starts without them."""
+        self._numbered(number)
+        if needing := sorted(a for a, n in self.aliases.items() if n == number):
+            raise UsageError(
+                f"{self.name}@{number} is needed by {', '.join(f'{self.name}@{alias}' for alias in needing)}",
+                hint=f"trtreg model unalias {self.name}@{needing[0]}, or let it name another version",
+            )
+        left = tuple(v for v in self.versions if v.number != number)
+        return replace(self, versions=left, tolerance=self.tolerance if left else {})
+
+    def set_tolerance(self, tolerance: Mapping[str, float]) -> Model:
+        """With these as the model's own tolerances, in place of those there were. Raises NotFound without versions."""
+        if not self.versions:
+            raise NotFound(f"no model {self.name!r}", hint="trtreg model ls shows what is there")
+        return replace(self, tolerance=dict(tolerance))
+
+    def _numbered(self, number: int) -> Version:
+        found = next((v for v in self.versions if v.number == number), None)
+        if found is None:
+            raise NotFound(f"no version {self.name}@{number}", hint="trtreg model ls shows what is there")
+        return found
+
+    def _with(self, version: Version) -> Model:
+        others = [v for v in self.versions if v.number != version.number]
+        return replace(
+            self,
+            versions=tuple(sorted([*others, version], key=lambda v: v.number)),
+            last_version=max(self.last_version, version.number),
+        )
+
+
+def _merged(old: str, new: str) -> str:
+    """The note of a version that was added once more: the old lines, and of the new those that aren't there yet."""
+    if not (old and new):
+        return old or new
+    lines = old.splitlines()
+    return "\n".join([*lines, *(line for line in new.splitlines() if line not in lines)])
