@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from services.ceph import S3Server
 
 pytest_plugins = ["pytester"]
 
@@ -28,6 +33,52 @@ def shared_data() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip(f"no test data at {folder}; set {TEST_DATA}")
     return folder
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of this worker's own on a real S3 server, and an S3 client beside trtreg's."""
+
+    name: str
+    server: S3Server
+    client: Any
+
+    def place(self, prefix: str, *, endpoint: str = "", **options: object) -> str:
+        """Its address below `prefix`, for TRTREG_STORE."""
+        more = "".join(f"&{name}={value}" for name, value in options.items())
+        return f"s3://{self.name}/{prefix}?endpoint_url={endpoint or self.server.http}{more}"
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """TRTREG_TEST_S3, or a server that is started for the whole run; its credentials are in the environment then."""
+    from services.s3 import some_server
+
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if os.environ.get("PYTEST_XDIST_WORKER") else mine
+    with some_server(shared) as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            if name.startswith("AWS_"):
+                environment.setenv(name, value)
+        if server.authority:
+            environment.setenv("AWS_CA_BUNDLE", server.authority)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            environment.delenv(name, raising=False)
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        environment.setenv("AWS_CONFIG_FILE", str(mine / "no-aws-config"))
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(mine / "no-aws-credentials"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_server: S3Server) -> Iterator[Bucket]:
+    """A bucket of this worker's own."""
+    from services.s3 import bucket_at, client_of
+
+    with bucket_at(s3_server, f"trtreg-{os.urandom(6).hex()}") as name:
+        client = client_of(s3_server)
+        yield Bucket(name, s3_server, client)
+        client.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -59,7 +59,7 @@ class _LateGroup(click.Group):
 @click.version_option(__version__, prog_name="trtreg")
 @click.option("--home", metavar="DIR", help="Folder of catalog, store and cache, unless these are set.")
 @click.option("--catalog", metavar="URL", help="Database of names and engines: sqlite:////path/catalog.db")
-@click.option("--store", metavar="DIR", help="Where models and plans are kept.")
+@click.option("--store", metavar="PLACE", help="Where models and plans are kept: a directory, or s3://BUCKET/PREFIX.")
 @click.option("--cache", metavar="DIR", help="This machine's copies.")
 @click.option("--time-limit", metavar="SECONDS", help="For examining a model, or building and judging a plan.")
 @click.option("--memory-limit", metavar="GIB", help="For the same.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trtreg.catalog.stamp import sqlite_path, sqlite_url
 from trtreg.core.limits import Limits
 from trtreg.errors import UsageError
+from trtreg.storage import places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,16 +46,9 @@ class Settings:
         return self.by_name["catalog"].value
 
     @property
-    def store(self) -> Path:
-        """The store's folder. Raises UsageError for another kind of store."""
-        value = self.by_name["store"].value
-        scheme, separator, _ = value.partition("://")
-        if separator and scheme != "file":
-            raise UsageError(
-                f"the store {value!r} is of a kind that this trtreg doesn't know",
-                hint="TRTREG_STORE takes a directory",
-            )
-        return _folder(value.removeprefix("file://"))
+    def store(self) -> str:
+        """Where the store is, as `storage.places` reads it."""
+        return self.by_name["store"].value
 
     @property
     def cache(self) -> Path:
@@ -79,7 +73,7 @@ class Settings:
 DESCRIPTIONS: Mapping[str, str] = {
     "home": "folder of the embedded defaults",
     "catalog": "database of names and engines, as an SQLAlchemy URL",
-    "store": "where models and plans are kept: a directory",
+    "store": "where models and plans are kept: a directory or s3://BUCKET/PREFIX",
     "cache": "this machine's copies",
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
@@ -109,7 +103,7 @@ def load_settings(
     given.append(_from_file(root / FILE_NAME))
     defaults = {
         "catalog": sqlite_url(root / "catalog.db"),
-        "store": str(root / "store"),
+        "store": places.written(root / "store"),
         "cache": str(root / "cache"),
         "time_limit": "3600",
         "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
@@ -171,10 +165,11 @@ def _anchored(name: str, text: str, folder: Path) -> str:
         return text
     if name == "catalog":
         return _anchored_url(text, folder)
-    scheme, separator, _ = text.partition("://")
-    if name not in ("home", "store", "cache") or (separator and scheme != "file"):
+    if name == "store":
+        return places.anchored(text, folder)
+    if name not in ("home", "cache"):
         return text
-    return str(folder / _expanded(text.removeprefix("file://")))
+    return str(folder / _expanded(text))
 
 
 def _anchored_url(url: str, folder: Path) -> str:

@@ -12,12 +12,14 @@ from trtreg.errors import TrtregError
 from trtreg.probing import Available, Finding, Missing, survey
 from trtreg.probing.libraries import has_cuda_bindings, load_failures
 from trtreg.probing.nvidia import TENSORRT, TENSORRT_RTX, differing_parts, installed_packages
+from trtreg.storage.places import FolderPlace, parse_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trtreg.config import Setting, Settings
     from trtreg.interfaces import Notes
+    from trtreg.storage.s3_place import BucketPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
         settings=settings.by_name,
         parts={
             "catalog": _state(lambda: _catalog(settings.catalog)),
-            "store": _state(lambda: _folder(settings.store)),
+            "store": _state(lambda: "; ".join(map(_store, parse_places(settings.store)))),
             "cache": _state(lambda: _folder(settings.cache)),
         },
         backends=_backends(survey(notes)),
@@ -64,6 +66,12 @@ def _catalog(url: str) -> str:
 
     schema = migration.current(url)
     return f"schema {schema}" if schema else "not there yet; made when first needed"
+
+
+def _store(place: FolderPlace | BucketPlace) -> str:
+    if isinstance(place, FolderPlace):
+        return _folder(place.folder)
+    return f"{place}: `trtreg doctor --store` asks it"
 
 
 def _folder(path: Path) -> str:

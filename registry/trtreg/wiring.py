@@ -17,9 +17,9 @@ from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
 from trtreg.silence import SILENT
 from trtreg.storage.cache import Cache
-from trtreg.storage.directory import DirectoryStore
 from trtreg.storage.hashing import sha256_file
 from trtreg.storage.notes import Notes
+from trtreg.storage.places import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ class _Parts:
 
     def __init__(self, settings: Settings, progress: Progress, choice: Callable[..., Chosen] | None) -> None:
         self._settings, self._progress = settings, progress
-        self.store = DirectoryStore(settings.store)
+        self.store = open_store(settings.store, partials=settings.cache / "partial", warn=progress.say)
         self.cache = Cache(settings.cache)
         self.unproven = Cache(settings.cache / "unproven")
         self._notes = Notes(settings.cache)

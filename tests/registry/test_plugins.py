@@ -75,7 +75,7 @@ def in_quarantine(classifier: Path, digest: str) -> Key:
     waiting = replace(engine.manifest, key=question.key, recipe=recipe, target=target, gate=None)
     settings = wiring.settings()
     publisher = Publisher(
-        store=DirectoryStore(settings.store), catalog=lambda: SqlCatalog(settings.catalog), forget=lambda _: None
+        store=DirectoryStore(Path(settings.store)), catalog=lambda: SqlCatalog(settings.catalog), forget=lambda _: None
     )
     publisher.quarantine(waiting, engine.path.parent, Told())
     return waiting.key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,25 @@ from storage.signers import signed
 from trtreg.interfaces import Store
 from trtreg.storage.directory import DirectoryStore
 from trtreg.storage.layers import Layer, LayeredStore
+from trtreg.storage.s3 import S3Store
+from trtreg.storage.s3_place import parse_bucket
 from trtreg.testing import MemoryStore
 
 
-@pytest.fixture(params=["memory", "directory", "layers", "mirror", "signed"])
+def s3_store(place: str, folder: Path, **more: Any) -> S3Store:
+    """A store in a bucket that doesn't wait between attempts; interrupted downloads are kept below `folder`."""
+    return S3Store(parse_bucket(place), partials=folder / "store" / "partial", sleep=lambda _: None, **more)
+
+
+@pytest.fixture(params=["memory", "directory", "layers", "mirror", "signed", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "memory":
         return MemoryStore()
     if request.param == "directory":
         return DirectoryStore(tmp_path / "store")
+    if request.param == "s3":
+        bucket = request.getfixturevalue("bucket")
+        return s3_store(bucket.place(os.urandom(6).hex()), tmp_path)
     if request.param == "signed":
         return signed(DirectoryStore(tmp_path / "store"))
     near, far = (DirectoryStore(tmp_path / "store" / place) for place in ("near", "far"))

@@ -16,8 +16,13 @@ _ALLOWED = "names are letters, digits and . _ @ + - in parts of at most 200, joi
 
 def require_record_name(name: str) -> None:
     """Raise UsageError unless `name` can name a record."""
-    if not _NAME.match(name) or f"{name}/".startswith(BLOBS):
+    if not is_record_name(name):
         raise UsageError(f"{name!r} can't name a record", hint=_ALLOWED)
+
+
+def is_record_name(name: str) -> bool:
+    """Whether `name` can name a record."""
+    return _NAME.match(name) is not None and not f"{name}/".startswith(BLOBS)
 
 
 def require_record_prefix(prefix: str) -> None:
