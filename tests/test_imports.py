@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HEAVY = {
+    "PIL",
     "alembic",
     "boto3",
     "numpy",

@@ -1,4 +1,4 @@
-"""AP50 and latency of engines that trtreg has made, beside ONNX Runtime's CPU provider and PyTorch:
+"""AP50, agreement and latency of engines that trtreg has made, beside ONNX Runtime's CPU provider and PyTorch:
 
 measure.py DATA RESULT.json [PICTURES [ROUNDS]]
 
@@ -13,18 +13,16 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from detection import Array, average_precision, read_pictures
+from detection import Detector, figures, read_pictures
 
 import trtreg
 from trtreg.errors import TrtregError
 
 _WARM_UP = 5
-Detector = Callable[[Array], Array]
 
 
 def contenders(model: Path) -> dict[str, Detector]:
@@ -45,7 +43,7 @@ def contenders(model: Path) -> dict[str, Detector]:
     return found
 
 
-def latencies(detectors: dict[str, Detector], image: Array, rounds: int) -> dict[str, dict[str, float]]:
+def latencies(detectors: dict[str, Detector], image: Any, rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds by name: median, least, and the 95th percentile."""
     taken: dict[str, list[float]] = {name: [] for name in detectors}
     for number in range(-_WARM_UP, rounds):
@@ -85,8 +83,9 @@ def _engine(precision: str, kept: tuple[str, ...]) -> Detector:
 def main(data: str, result: str, pictures: str = "32", rounds: str = "200") -> None:
     detectors = contenders(Path(data) / "models" / "yolov5s.onnx")
     shown = read_pictures(Path(data), int(pictures))
-    times = latencies(detectors, shown[0].image, int(rounds))
-    rows = {name: {"ap50": average_precision(detect, shown), **times[name]} for name, detect in detectors.items()}
+    times = latencies(detectors, shown[0].tensor, int(rounds))
+    found = figures(detectors, shown)
+    rows = {name: {**found[name], **times[name]} for name in detectors}
     for name, row in rows.items():
         print(f"{name:36}", "  ".join(f"{figure} {value:8.2f}" for figure, value in row.items()))
     about = {"pictures": int(pictures), "rounds": int(rounds), "onnxruntime": onnxruntime.__version__}

@@ -11,5 +11,5 @@ from detection import read_pictures
 if __name__ == "__main__":
     data, count, file = sys.argv[1:]
     pictures = read_pictures(Path(data), int(count))
-    cases = {f"case{number}/in/images": picture.image for number, picture in enumerate(pictures)}
+    cases = {f"case{number}/in/images": picture.tensor for number, picture in enumerate(pictures)}
     np.savez_compressed(file, **cases)  # type: ignore[arg-type]
