@@ -11,6 +11,7 @@ HEAVY = {
     "PIL",
     "alembic",
     "boto3",
+    "cryptography",
     "numpy",
     "onnx",
     "onnxruntime",

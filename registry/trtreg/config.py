@@ -31,9 +31,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings by name; the properties give them their types."""
+    """All settings by name; the properties give them their types.
+
+    trust_folder  home as flags, the environment or the default name it: there lies whom this machine trusts
+    moved_by      the file in the current folder that chose home or the cache, if one did
+    """
 
     by_name: Mapping[str, Setting]
+    trust_folder: Path
+    moved_by: Path | None = None
 
     @property
     def home(self) -> Path:
@@ -62,6 +68,24 @@ class Settings:
         return _folder(setting.value) if setting else None
 
     @property
+    def signatures(self) -> str | None:
+        """`require`, `warn` or `off`; None where nobody chose."""
+        setting = self.by_name.get("signatures")
+        return setting.value if setting else None
+
+    @property
+    def signing_key(self) -> Path | None:
+        """The file of the private key that was named; None where none was."""
+        setting = self.by_name.get("signing_key")
+        return _folder(setting.value) if setting else None
+
+    @property
+    def trusted_keys(self) -> str:
+        """Public keys, as words."""
+        setting = self.by_name.get("trusted_keys")
+        return setting.value if setting else ""
+
+    @property
     def limits(self) -> Limits:
         """What one child process may take."""
         return Limits(
@@ -78,7 +102,19 @@ DESCRIPTIONS: Mapping[str, str] = {
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
     "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
+    "signatures": "require, warn or off: what becomes of records that no trusted key has signed",
+    "signing_key": "file of the private key that signs what is written",
+    "trusted_keys": "public keys that are trusted beside those of `trtreg key trust`, separated by white space",
 }
+
+_OF_NO_FILE = {
+    "plugins": "plugins can't be allowed by a file",
+    "signatures": "signatures can't be chosen by a file",
+    "signing_key": "the signing key can't be chosen by a file",
+    "trusted_keys": "keys can't be trusted by a file",
+}
+"""Whoever can write into the folder that somebody works in must not choose the code that runs there, nor whom to
+trust."""
 
 
 def load_settings(
@@ -93,11 +129,10 @@ def load_settings(
     Raises UsageError for a `trtreg.toml` that can't be read, for a setting that it shouldn't have, for an empty
     one, and for one that is no UTF-8.
     """
-    given = [
-        _from_flags(flags),
-        _from_environment(environment),
-        _from_file(folder / FILE_NAME),
-    ]
+    ours = [_from_flags(flags), _from_environment(environment)]
+    here = _from_file(folder / FILE_NAME)
+    given = [*ours, here]
+    trust_folder = _folder((_first("home", ours) or Setting(_default_home(environment), "default")).value)
     home = _first("home", given) or Setting(_default_home(environment), "default")
     root = _folder(home.value)
     given.append(_from_file(root / FILE_NAME))
@@ -110,11 +145,15 @@ def load_settings(
     }
     # A file in home has been found by it, and can't move it any more.
     chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}
-    if allowed := _first("plugins", given):
-        chosen["plugins"] = allowed
+    chosen |= {name: setting for name in _OF_NO_FILE if (setting := _first(name, given))}
     for name, setting in chosen.items():
         _require_text(name, setting)
-    return Settings(by_name=chosen)
+    moved = {"home", "cache"} & {name for name in here if here[name] == chosen[name]}
+    return Settings(
+        by_name=chosen,
+        trust_folder=trust_folder,
+        moved_by=folder / FILE_NAME if moved and folder.resolve() != trust_folder.resolve() else None,
+    )
 
 
 def _first(name: str, given: list[dict[str, Setting]]) -> Setting | None:
@@ -146,9 +185,8 @@ def _from_file(path: Path) -> dict[str, Setting]:
         raise UsageError(f"{path} is no TOML: {error}") from None
     if unknown := sorted(set(table) - set(DESCRIPTIONS)):
         raise UsageError(f"{path}: no such setting: {', '.join(unknown)}", hint=f"there are {', '.join(DESCRIPTIONS)}")
-    if "plugins" in table:
-        # Whoever can write into the folder that somebody works in must not choose the code that runs there.
-        raise UsageError(f"{path}: plugins can't be allowed by a file", hint="set TRTREG_PLUGINS")
+    if refused := sorted(set(table) & set(_OF_NO_FILE)):
+        raise UsageError(f"{path}: {_OF_NO_FILE[refused[0]]}", hint=f"set TRTREG_{refused[0].upper()}")
     texts = {name: _text(path, name, value) for name, value in table.items()}
     return {name: Setting(_anchored(name, text, path.parent), str(path)) for name, text in texts.items()}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.errors import TrtregError
+from trtreg.keys import signer_of, trust_of
 from trtreg.probing import Available, Finding, Missing, survey
 from trtreg.probing.libraries import has_cuda_bindings, load_failures
 from trtreg.probing.nvidia import TENSORRT, TENSORRT_RTX, differing_parts, installed_packages
@@ -49,6 +50,8 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
             "catalog": _state(lambda: _catalog(settings.catalog)),
             "store": _state(lambda: "; ".join(map(_store, parse_places(settings.store)))),
             "cache": _state(lambda: _folder(settings.cache)),
+            "signatures": _state(lambda: _trust(settings)),
+            "signing key": _state(lambda: _signing_key(settings)),
         },
         backends=_backends(survey(notes)),
     )
@@ -72,6 +75,21 @@ def _store(place: FolderPlace | BucketPlace) -> str:
     if isinstance(place, FolderPlace):
         return _folder(place.folder)
     return f"{place}: `trtreg doctor --store` asks it"
+
+
+def _trust(settings: Settings) -> str:
+    trust = trust_of(settings)
+    keys = ", ".join(map(str, trust.keys)) or "no key is trusted"
+    return f"{trust.mode}; {keys}"
+
+
+def _signing_key(settings: Settings) -> str:
+    signer = signer_of(settings)
+    if signer is None:
+        return "none; what is written here is unsigned"
+    trusted = "" if trust_of(settings).key(signer.public.id) else "; not trusted here: trtreg key trust"
+    exposed = "; others can read it: chmod 600" if signer.path.stat().st_mode & 0o004 else ""
+    return f"{signer.public.id}{trusted}{exposed}"
 
 
 def _folder(path: Path) -> str:

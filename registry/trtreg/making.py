@@ -57,8 +57,9 @@ class Judged:
 class Maker:
     """Makes engines and judges them.
 
-    now       UTC, ISO 8601
-    versions  of trtreg and what else takes part on this side
+    now        UTC, ISO 8601
+    versions   of trtreg and what else takes part on this side
+    authorise  raises for who couldn't publish what is made, before the work rather than after it
     """
 
     def __init__(
@@ -71,13 +72,16 @@ class Maker:
         now: Callable[[], str],
         host: str,
         versions: Mapping[str, str],
+        authorise: Callable[[], None],
         progress: Progress,
     ) -> None:
         self._store, self._workshop, self._publisher, self._plugins = store, workshop, publisher, plugins
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
+        self._authorise = authorise
 
     def make(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path, watch: Stopwatch) -> Made:
         """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
+        self._authorise()
         with watch("materialise"):
             order = self._order(version, chosen, question, folder)
         with watch("workshop"), Timings(self._store).lent(order.target, folder):
@@ -95,6 +99,7 @@ class Maker:
 
     def judge_again(self, record: EngineRecord, version: ModelVersion, chosen: Chosen, folder: Path) -> Judged:
         """Run the gate over an engine's plan as the store has it."""
+        self._authorise()
         manifest = record.manifest
         order = self._order(version, chosen, manifest.question, folder)
         plan = folder / "plan"

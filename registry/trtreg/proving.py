@@ -51,7 +51,8 @@ class Prover:
         A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
         samples, is published; so is one from quarantine. Raises Miss for a plan that this machine can't run.
         """
-        manifest = record.manifest
+        manifest = self._publisher.verified(record)
+        record = replace(record, manifest=manifest)
         version = self._models.source_of(manifest)
         if version is None:
             raise NotFound(

@@ -14,12 +14,13 @@ from trtreg.core.layout import REJECTED, UNPROVEN, blessed_name, manifest_name, 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
 from trtreg.core.records import MalformedRecord
-from trtreg.errors import Rejected, Untrusted
+from trtreg.errors import NotFound, Rejected, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from trtreg.core.engine import EngineRecord
     from trtreg.core.key import Key
     from trtreg.interfaces import Catalog, Progress, Store
 
@@ -69,6 +70,19 @@ class Publisher:
         if manifest.key != key or not name.endswith(f"/{manifest.plan_digest}.json"):
             raise _untrusted(f"{name} is the manifest of key {manifest.key} and plan {manifest.plan_digest}")
         return manifest
+
+    def verified(self, record: EngineRecord) -> Manifest:
+        """The manifest of a listed engine as the store has it: a listing is signed by nobody, and its plan is about to
+        be loaded. Raises NotFound, Untrusted."""
+        key, digest = record.manifest.key, record.manifest.plan_digest
+        names = (manifest_name(key, digest), unproven_name(key, digest), rejected_name(key, digest))
+        found = next((manifest for name in names if (manifest := self._read(name, key))), None)
+        if found is None:
+            raise NotFound(
+                f"the store has no record of {key[:12]}/{digest[:12]}, which the catalog lists as {record.state}",
+                hint="it was pruned, or the catalog is of another store",
+            )
+        return found
 
     def has_published(self, key: Key, plan_digest: str) -> bool:
         """Whether that very plan has passed the gate for `key`, blessed or not."""

@@ -14,7 +14,7 @@ from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
-from trtreg.errors import Miss, Rejected, Unproven, UsageError
+from trtreg.errors import Miss, Rejected, Unproven, Untrusted, UsageError
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trtreg.core.key import Key
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
+    from trtreg.core.trust import Trust
     from trtreg.core.verdict import GateReport
     from trtreg.errors import TrtregError
     from trtreg.interfaces import PlanCache, Progress, Session, Store
@@ -74,6 +75,7 @@ class Registry:
     prepare      makes ready what publishing needs
     choose       which backend this machine takes for a request
     opener       loads an engine's plan
+    trust        whose records are believed, and what of this machine's cache was brought in under that
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Registry:
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[[Request], Chosen],
         opener: Callable[[Manifest, Path], Session],
+        trust: Trust,
         progress: Progress,
     ) -> None:
         self.models, self.progress = models, progress
@@ -99,6 +102,7 @@ class Registry:
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
         self._prover, self._prepare, self._plugins = prover, prepare, plugins
         self._work_folder, self._choose, self._opener = work_folder, choose, opener
+        self._trust = trust
 
     # --- get and build -------------------------------------------------------------------------------------
 
@@ -169,12 +173,13 @@ class Registry:
         asked = self._pose(request, watch)
         if not rebuild:
             with watch("cache"):
-                cached = self._cache.find(asked.key)
+                cached = self._find_here(self._cache, asked)
             if cached:
                 return self._engine(asked.key, cached, "cache", watch)
-            if offline and allow_unproven and (kept := self._unproven.find(asked.key)):
+            if offline and allow_unproven and (kept := self._find_here(self._unproven, asked)):
                 return self._engine(asked.key, kept, "cache", watch)
         if offline:
+            self._refuse_if_unverified(asked, allow_unproven=allow_unproven)
             raise Miss(
                 f"{asked} is not in this machine's cache",
                 hint="without --offline it is fetched from the store or built",
@@ -227,7 +232,7 @@ class Registry:
 
     def _bring(self, asked: Asked, watch: Stopwatch) -> Engine | None:
         """The engine, if another process has brought it meanwhile, or if the store has it."""
-        if cached := self._cache.find(asked.key):
+        if cached := self._find_here(self._cache, asked):
             return self._engine(asked.key, cached, "cache", watch)
         with watch("fetch"):
             manifest = self._publisher().find(asked.key)
@@ -237,6 +242,22 @@ class Registry:
             engine = self._cache.admit(manifest, self._fetch_blob)
             self._publisher().list_published(manifest)
         return self._engine(asked.key, engine, "store", watch)
+
+    def _find_here(self, cache: PlanCache, asked: Asked) -> CachedEngine | None:
+        """The engine, if this machine has it and verified it under the trust that is in force now.
+
+        One that came in under another is looked up in the store again, and verified; its files, if they are whole,
+        aren't fetched once more.
+        """
+        cached = cache.find(asked.key)
+        return cached if cached and self._trust.accepts(cached.policy) else None
+
+    def _refuse_if_unverified(self, asked: Asked, *, allow_unproven: bool) -> None:
+        if self._cache.find(asked.key) or (allow_unproven and self._unproven.find(asked.key)):
+            raise Untrusted(
+                f"{asked} is in this machine's cache, but was verified under other trusted keys, or none",
+                hint="without --offline it is verified again, and not fetched again",
+            )
 
     def _fetch_blob(self, file: StoredFile, destination: Path) -> None:
         self._store.fetch_blob(file, destination, self.progress)

@@ -16,6 +16,7 @@ from trtreg.silence import SILENT
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
     from trtreg.core.request import Asked
+    from trtreg.core.trust import Trust
     from trtreg.interfaces import Catalog, PlanCache, Store
     from trtreg.models import Models
     from trtreg.publishing import Publisher
@@ -42,15 +43,16 @@ class Reviewer:
     """Reads the catalog and the store, and changes nothing."""
 
     def __init__(
-        self, *, models: Models, catalog: Catalog, store: Store, publisher: Publisher, cache: PlanCache
+        self, *, models: Models, catalog: Catalog, store: Store, publisher: Publisher, cache: PlanCache, trust: Trust
     ) -> None:
         self._models, self._catalog, self._store = models, catalog, store
-        self._publisher, self._cache = publisher, cache
+        self._publisher, self._cache, self._trust = publisher, cache, trust
 
     def explain(self, asked: Asked) -> Explanation:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
         rejection = None
-        if self._cache.find(asked.key):
+        cached = self._cache.find(asked.key)
+        if cached and self._trust.accepts(cached.policy):
             answer = "cache"
         elif self._publisher.find(asked.key):
             answer = "store"

@@ -5,30 +5,33 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.catalog.stamp import generation, sqlite_path
 from trtreg.config import Settings, load_settings
 from trtreg.errors import Unreachable, UsageError
+from trtreg.keys import signer_of, trust_of
 from trtreg.models import Models
 from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
 from trtreg.silence import SILENT
+from trtreg.storage import places
 from trtreg.storage.cache import Cache
 from trtreg.storage.hashing import sha256_file
 from trtreg.storage.notes import Notes
-from trtreg.storage.places import open_store
+from trtreg.storage.signing import SignedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
     from trtreg.diagnosis import Diagnosis
+    from trtreg.endorsing import Endorsed
     from trtreg.interfaces import Catalog, Progress, Session, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
@@ -70,6 +73,7 @@ def open_registry(
         work_folder=parts.work_folder,
         choose=parts.choose_for,
         opener=parts.open_session,
+        trust=parts.trust,
         progress=progress,
     )
 
@@ -77,6 +81,27 @@ def open_registry(
 def open_cache(settings: Settings) -> Cache:
     """The cache alone."""
     return Cache(settings.cache)
+
+
+def open_store(settings: Settings, progress: Progress) -> SignedStore:
+    """The store that the settings name, its records signed and verified as they say."""
+    return SignedStore(
+        places.open_store(settings.store, partials=settings.cache / "partial", warn=progress.say),
+        trust=trust_of(settings),
+        signer=cache(partial(signer_of, settings)),
+        tell=progress.say,
+    )
+
+
+def endorse_store(settings: Settings, progress: Progress, *, dry_run: bool) -> Iterator[Endorsed]:
+    """Sign what is in the store already; see `endorsing`. Raises UsageError where there is no key to sign with."""
+    from trtreg.endorsing import endorse
+
+    if signer_of(settings) is None:
+        raise UsageError("there is no key to sign with", hint="trtreg key new makes one, TRTREG_SIGNING_KEY names one")
+    store = open_store(settings, progress)
+    store.require_signer()
+    return endorse(store.inner, store.signed, dry_run=dry_run)
 
 
 def deliver(engine: Engine, destination: str) -> Path:
@@ -107,9 +132,10 @@ class _Parts:
 
     def __init__(self, settings: Settings, progress: Progress, choice: Callable[..., Chosen] | None) -> None:
         self._settings, self._progress = settings, progress
-        self.store = open_store(settings.store, partials=settings.cache / "partial", warn=progress.say)
-        self.cache = Cache(settings.cache)
-        self.unproven = Cache(settings.cache / "unproven")
+        self.store = open_store(settings, progress)
+        self.trust = self.store.trust
+        self.cache = Cache(settings.cache, policy=self.trust.digest)
+        self.unproven = Cache(settings.cache / "unproven", policy=self.trust.digest)
         self._notes = Notes(settings.cache)
         self.choose = partial(choice or choose, notes=self._notes)
 
@@ -178,6 +204,7 @@ class _Parts:
             now=lambda: datetime.now(UTC).isoformat(),
             host=socket.gethostname(),
             versions={"trtreg": __version__},
+            authorise=self.store.require_signer,
             progress=self._progress,
         )
 
@@ -191,6 +218,7 @@ class _Parts:
             store=self.store,
             publisher=self.publisher,
             cache=self.cache,
+            trust=self.trust,
         )
 
     @cached_property

@@ -109,6 +109,9 @@ def test_an_empty_variable_is_as_good_as_none(bare_console: Console, monkeypatch
         (b'time_limit = "soon"\n', "time_limit must be a positive number, not 'soon'"),
         (b"memory_limit = inf\n", "memory_limit must be a positive number, not 'inf'"),
         (b'plugins = "/x"\n', "plugins can't be allowed by a file"),
+        (b'signatures = "off"\n', "signatures can't be chosen by a file"),
+        (b'signing_key = "/x"\n', "the signing key can't be chosen by a file"),
+        (b'trusted_keys = "ed25519:x"\n', "keys can't be trusted by a file"),
         (b"memory_limit = -1\n", "memory_limit must be a positive number, not '-1'"),
     ],
 )

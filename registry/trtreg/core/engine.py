@@ -23,7 +23,12 @@ class EngineRecord:
 
 @dataclass(frozen=True, slots=True)
 class CachedEngine:
-    """An engine whose files lie on this machine; `path` is the one to load, its neighbours are beside it."""
+    """An engine whose files lie on this machine; `path` is the one to load, its neighbours are beside it.
+
+    policy  names whom this machine trusted when the manifest was verified; see `core.trust`
+    """
 
     path: Path
+    plan_digest: str
     manifest_json: str
+    policy: str

@@ -28,13 +28,15 @@ class Cache:
     """The engines under `folder`, which the first `admit` or `lock` makes.
 
     Any number of processes may use it at once. Files of a plan are never changed in place, so a session that has
-    them open keeps them, whatever is pruned. `clock` gives the seconds since 1970. Raises Unreachable, with path
-    and reason, for what the system refuses.
+    them open keeps them, whatever is pruned. Raises Unreachable, with path and reason, for what the system refuses.
+
+    policy  names whom this machine trusts; it is noted with what comes in
+    clock   gives the seconds since 1970
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, policy: str = "", clock: Callable[[], float] = time.time) -> None:
         self._shelf = Shelf(folder)
-        self._clock = clock
+        self._policy, self._clock = policy, clock
 
     def find(self, key: Key) -> CachedEngine | None:
         with reaching(f"look into the cache {self._shelf.folder}"):
@@ -42,7 +44,8 @@ class Cache:
             if record is None or not self._noted(key, record) or not self._shelf.holds(record.outline):
                 return None
         outline = record.outline
-        return CachedEngine(self._shelf.plan(outline.plan_digest) / outline.entry, record.manifest_json)
+        path = self._shelf.plan(outline.plan_digest) / outline.entry
+        return CachedEngine(path, outline.plan_digest, record.manifest_json, record.policy)
 
     def admit(self, manifest: Manifest, fetch: Callable[[StoredFile, Path], None]) -> CachedEngine:
         from trtreg.core.manifest import write_manifest
@@ -53,8 +56,8 @@ class Cache:
             if not intake.is_whole(self._shelf.plan(digest), manifest.plan):
                 intake.bring_in(self._shelf.plan(digest), manifest.plan, fetch)
             # Last: a key never leads to a plan that isn't there.
-            self._shelf.write(manifest, manifest_json, now=self._clock())
-        return CachedEngine(self._shelf.plan(digest) / manifest.plan.entry, manifest_json)
+            self._shelf.write(manifest, manifest_json, policy=self._policy, now=self._clock())
+        return CachedEngine(self._shelf.plan(digest) / manifest.plan.entry, digest, manifest_json, self._policy)
 
     def forget(self, key: Key) -> None:
         """Let the key lead nowhere, and remove its plan unless another key leads to it. Absence is no error."""

@@ -24,7 +24,7 @@ class SigningKey:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @cached_property
+    @property
     def public(self) -> PublicKey:
         return PublicKey(self._private.public_key().public_bytes_raw())
 

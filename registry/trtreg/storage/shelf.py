@@ -45,9 +45,11 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a key leads to. `last_used` is in seconds since 1970."""
+    """What a key leads to. `policy` names whom this machine trusted when it came in, `last_used` is in seconds since
+    1970."""
 
     outline: Outline
+    policy: str
     model: str
     manifest_json: str
     last_used: float
@@ -92,16 +94,17 @@ class Shelf:
             head = json.loads(line)
             files = tuple((str(name), int(size)) for name, size in head["files"])
             outline = Outline(str(head["plan"]), str(head["entry"]), files)
-            return Record(outline, str(head["model"]), manifest, last_used)
+            return Record(outline, str(head.get("policy", "")), str(head["model"]), manifest, last_used)
         except (ValueError, KeyError, TypeError):
             return None
 
-    def write(self, manifest: Manifest, manifest_json: str, *, now: float) -> None:
+    def write(self, manifest: Manifest, manifest_json: str, *, policy: str, now: float) -> None:
         """Let the manifest's key lead to its plan."""
         from trtreg.storage.atomic import READ_ONLY, Draft, make_folder
 
         outline, model = outline_of(manifest.plan), manifest.provenance.model
         head = {"plan": outline.plan_digest, "entry": outline.entry, "files": outline.files, "model": model}
+        head |= {"policy": policy} if policy else {}
         make_folder(self.keys)
         with Draft(self._record(manifest.key), mode=READ_ONLY) as draft:
             draft.file.write(f"{json.dumps(head)}\n{manifest_json}".encode())
