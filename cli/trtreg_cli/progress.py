@@ -20,6 +20,7 @@ _DOING = {
     "store": "storing the model",
     "rewrite": "rewriting the precision",
     "build": "building the plan",
+    "refit": "refitting the plan with the model's weights",
     "gate": "comparing with ONNX Runtime",
     "publish": "publishing",
     "fetch": "fetching",

@@ -14,7 +14,7 @@ All raise errors of `trtreg.errors`; absence is None or False, failure an except
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -43,7 +43,7 @@ class Progress(Protocol):
     """Told what goes on; shows it or doesn't. Never raises."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """A stage begins: `examine`, `rewrite`, `build`, `gate`, `publish`, `fetch`, `wait`."""
+        """A stage begins: `examine`, `rewrite`, `build`, `refit`, `gate`, `publish`, `fetch`, `wait`."""
 
     def advance(self, done: int, total: int) -> None:
         """`done` of `total` units (bytes, cases) of the current stage are through."""
@@ -225,6 +225,10 @@ class Workshop(Protocol):
         """Rewrite, build and gate. A rejected plan is returned, its report says so. Raises BuildFailed."""
         ...
 
+    def graph(self, order: WorkOrder, progress: Progress) -> str:
+        """The digest of the rewritten model without its weights, which a fine-tune shares."""
+        ...
+
     def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
         """Judge a plan that is there already: `plan` is the file to load."""
         ...
@@ -248,6 +252,16 @@ class Backend(Protocol):
     def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
         """Write the plan of the rewritten `model` into the empty `folder`; the name of the file to load.
         Raises BuildFailed, UnusableModel."""
+        ...
+
+    def refit(self, source: Path, model: Path, folder: Path, *, weights: Collection[str]) -> str:
+        """Write the plan `source`, with the weights of the rewritten `model` in place of what it has, into the empty
+        `folder`; the name of the file to load. The model must have the graph that the source was built from.
+
+        weights  those of the model's that the source may have from another model: each must be replaced
+
+        Raises BuildFailed, also where plans of this backend can't be refitted.
+        """
         ...
 
     def load(self, plan: Path) -> Session:

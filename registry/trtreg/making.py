@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from trtreg.core.key import Question
 from trtreg.core.manifest import Manifest, Provenance
+from trtreg.core.refit import refits
 from trtreg.core.request import Chosen
 from trtreg.core.verdict import GateReport, Verdict, tolerance_for
-from trtreg.core.work import Built, SampleFile, WorkOrder
-from trtreg.errors import Rejected
+from trtreg.core.work import Built, RefitFrom, SampleFile, WorkOrder
+from trtreg.errors import BuildFailed, Rejected
+from trtreg.refits import Refits
 from trtreg.timings import Timings
 
 if TYPE_CHECKING:
@@ -78,24 +80,64 @@ class Maker:
         self._store, self._workshop, self._publisher, self._plugins = store, workshop, publisher, plugins
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
         self._authorise = authorise
+        self._refits = Refits(store, publisher.has_published, workshop, progress)
 
-    def make(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path, watch: Stopwatch) -> Made:
-        """Build what is asked for in the empty `folder`. Raises BuildFailed; Rejected, with the report kept."""
+    def make(
+        self,
+        version: ModelVersion,
+        chosen: Chosen,
+        question: Question,
+        folder: Path,
+        watch: Stopwatch,
+        *,
+        afresh: bool = False,
+    ) -> Made:
+        """Build what is asked for in the empty `folder`, or refit a plan of the same graph, unless it is to be made
+        `afresh`. Raises BuildFailed; Rejected, with the report kept."""
         self._authorise()
         with watch("materialise"):
             order = self._order(version, chosen, question, folder)
-        with watch("workshop"), Timings(self._store).lent(order.target, folder):
-            built = self._workshop.build(order, self._progress)
-        watch.split("workshop", built.seconds)
-        if built.log:
-            self._store.put_blob(folder / built.log.name, built.log, self._progress)
+        source = None if afresh or not refits(question.recipe) else self._find_source(order, watch)
+        built = self._refitted(order, source, watch) if source else self._built(order, watch)
         manifest = self._manifest(version, question, built)
         self._progress.stage("publish", f"{built.plan.size / 1e6:.1f} MB")
         if built.gate is not None and built.gate.verdict is not Verdict.PASSED:
             with watch("publish"):
                 self._publisher.reject(manifest, built.folder, self._progress)
             raise _rejection(manifest, version)
+        self._refits.keep(manifest, built.stripped, built.stripped_folder, replace=afresh)
         return Made(manifest=manifest, folder=built.folder)
+
+    def _find_source(self, order: WorkOrder, watch: Stopwatch) -> RefitFrom | None:
+        with watch("source"):
+            return self._refits.bring(order)
+
+    def _refitted(self, order: WorkOrder, source: RefitFrom, watch: Stopwatch) -> Built:
+        """The plan made of `source`; built in full where that fails, crashes or doesn't pass the gate, since a refit
+        may save time and must cost nobody an engine."""
+        self._progress.say(f"refitting the plan {source.plan_digest[:12]}, which has the same graph")
+        try:
+            built = self._built(replace(order, refit_from=source), watch)
+        except BuildFailed as failure:
+            why = failure.message
+        else:
+            if built.gate is None or built.gate.verdict is Verdict.PASSED:
+                return built
+            why = f"the gate rejects it: {' '.join(built.gate.reasons[:1])}"
+        note = f"built in full, as the refit of {source.plan_digest} failed: {why}"
+        self._progress.say(note)
+        folder = order.folder / "in-full"
+        folder.mkdir()
+        built = self._built(replace(order, folder=folder), watch)
+        return replace(built, notes=(*built.notes, note))
+
+    def _built(self, order: WorkOrder, watch: Stopwatch) -> Built:
+        with watch("workshop"), Timings(self._store).lent(order.target, order.folder):
+            built = self._workshop.build(order, self._progress)
+        watch.split("workshop", built.seconds)
+        if built.log:
+            self._store.put_blob(order.folder / built.log.name, built.log, self._progress)
+        return built
 
     def judge_again(self, record: EngineRecord, version: ModelVersion, chosen: Chosen, folder: Path) -> Judged:
         """Run the gate over an engine's plan as the store has it."""
@@ -106,7 +148,9 @@ class Maker:
         for file in manifest.plan.files:
             self._store.fetch_blob(file, plan / file.name, self._progress)
         report = self._workshop.gate(order, plan / manifest.plan.entry, self._progress)
-        return Judged(manifest=replace(manifest, gate=report), report=report, folder=plan)
+        judged = replace(manifest, gate=report)
+        self._refits.keep(judged)
+        return Judged(manifest=judged, report=report, folder=plan)
 
     def _order(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path) -> WorkOrder:
         """The order for one build, its files brought from the store into `folder`."""
@@ -142,6 +186,7 @@ class Maker:
             recipe=question.recipe,
             target=question.target,
             rewritten_digest=built.rewritten_digest,
+            graph_digest=built.graph_digest,
             plan=built.plan,
             gate=built.gate,
             provenance=Provenance(

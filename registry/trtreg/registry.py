@@ -208,7 +208,7 @@ class Registry:
                 return there
             self._refuse_if_rejected_before(asked, rebuild=rebuild)
             with self._work_folder() as folder:
-                made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch)
+                made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)
                 if rebuild:
                     self._cache.forget(asked.key)
                 return self._settle(made, replace=rebuild)
@@ -267,7 +267,7 @@ class Registry:
         self.progress.say(f"building {asked} ({asked.chosen.why})")
         self._prepare_meanwhile()
         with self._work_folder() as folder:
-            made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch)
+            made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)
             with watch("publish"):
                 served = self._settle(made, replace=rebuild)
             if served.gate is None:

@@ -52,13 +52,20 @@ def settings(flags: Mapping[str, str | None] | None = None) -> Settings:
 
 
 def open_registry(
-    *, settings: Settings, progress: Progress = SILENT, choose: Callable[..., Chosen] | None = None
+    *,
+    settings: Settings,
+    progress: Progress = SILENT,
+    choose: Callable[..., Chosen] | None = None,
+    workshop: Workshop | None = None,
 ) -> Registry:
     """The registry that these settings name. Nothing is opened before it is needed.
 
-    choose  stands in for `probing.choose` where the machine is not to be asked
+    choose    stands in for `probing.choose` where the machine is not to be asked
+    workshop  stands in for child processes
     """
     parts = _Parts(settings, progress, choose)
+    if workshop is not None:
+        parts.workshop = workshop
     return Registry(
         models=parts.models,
         store=parts.store,

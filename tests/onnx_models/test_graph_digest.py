@@ -16,7 +16,7 @@ from onnx_models.forms import branching, copy_of, model_of, move_outside, save
 from small_models import write_classifier
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.onnx_models.digest import model_digest
-from trtreg.onnx_models.graph_digest import graph_digest, weights
+from trtreg.onnx_models.graph_digest import graph_of, weights
 from trtreg.onnx_models.precision import rewrite
 from trtreg.onnx_models.reading import open_model
 
@@ -26,7 +26,7 @@ def classifier(folder: Path, **fields: int) -> ModelProto:
 
 
 def digest(model: ModelProto, folder: Path = Path("never-opened")) -> str:
-    return graph_digest(copy_of(model), folder)
+    return graph_of(copy_of(model), folder).digest
 
 
 def tensor(name: str, *values: float, dtype: type = np.float32) -> TensorProto:
@@ -57,7 +57,7 @@ def test_a_fine_tune_is_one_in_16_bits_too(precision: Precision, tmp_path: Path)
         folder.mkdir()
         recipe = Recipe(precision=precision)
         made = rewrite(model=source, recipe=recipe, runtime="tensorrt", folder=folder, calibration=None)
-        digests.add(graph_digest(open_model(made.path), folder))
+        digests.add(graph_of(open_model(made.path), folder).digest)
     assert len(digests) == 1
 
 

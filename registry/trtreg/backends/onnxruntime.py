@@ -7,7 +7,7 @@ Runtime and, through the blocked layout of its weights, to one kind of CPU: the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ class OnnxRuntime:
         _require_tensors(session, recipe)
         settle_node_order(folder / entry)
         return entry
+
+    def refit(self, source: Path, model: Path, folder: Path, *, weights: Collection[str]) -> str:  # noqa: ARG002
+        """Raises BuildFailed: what the optimiser has folded and reordered doesn't say which weights it was made of."""
+        raise BuildFailed("plans of ONNX Runtime can't be refitted", hint="build the plan; it takes no longer")
 
     def load(self, plan: Path) -> Session:
         """The plan, ready to run. Raises Untrusted for bytes that aren't a plan; UsageError for a plan that needs

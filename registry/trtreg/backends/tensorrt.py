@@ -6,7 +6,7 @@ TensorRT builds for the GPU of its machine; TensorRT-RTX needs none, and builds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -90,12 +90,18 @@ class TensorRT:
 
         return load_plan(self._product, plan, self._plugins)
 
-    def refit(self, stripped: Path, model: Path, folder: Path) -> str:
-        """Write the plan `stripped` with the weights of `model`, whose graph it was built from, into `folder`; the
-        name of the file to load. Raises BuildFailed."""
+    def refit(self, source: Path, model: Path, folder: Path, *, weights: Collection[str] = ()) -> str:
+        """Write the plan `source`, stripped or refittable, with the weights of `model`, whose graph it was built from,
+        into `folder`; the name of the file to load.
+
+        weights  names of the model's that the plan must take; one that it has folded away would stay another model's
+
+        Raises BuildFailed.
+        """
         from trtreg.backends.tensorrt_refit import refit
 
-        refit(self._product, stripped, model, folder / PLAN_NAME, plugins=self._plugins)
+        plan = folder / PLAN_NAME
+        refit(self._product, source, model, plan, weights=weights, plugins=self._plugins, on_log=self._on_log)
         return PLAN_NAME
 
     def versions(self) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ MODELS = "models/"
 MANIFESTS = "manifests/"
 REJECTED = "rejected/"
 UNPROVEN = "unproven/"
+REFITS = "refits/"
 
 
 def blob_name(sha256: str) -> str:

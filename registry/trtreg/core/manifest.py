@@ -41,6 +41,7 @@ class Manifest:
     """One engine's record, written once and never changed.
 
     rewritten_digest  canonical digest of the ONNX model that the backend was given, after the precision rewrite
+    graph_digest      of that model without its weights, where plans of the recipe are refitted; else empty
     gate              None only while the engine is unproven
     """
 
@@ -52,6 +53,7 @@ class Manifest:
     plan: FileSet
     gate: GateReport | None
     provenance: Provenance
+    graph_digest: str = ""
     key_schema: int = KEY_SCHEMA
     manifest_schema: int = MANIFEST_SCHEMA
 

@@ -23,6 +23,14 @@ class SampleFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefitFrom:
+    """A plan of the same graph, recipe and target on this machine; `path` is the file to load."""
+
+    plan_digest: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOrder:
     """What building and judging one plan needs.
 
@@ -34,6 +42,7 @@ class WorkOrder:
     prove        whether this machine can run the plan; if not, the gate is left to one that can
     gpu          UUID of the GPU to use; empty for whichever the runtime takes
     plugins      libraries of the plugins that the recipe names, by SHA-256
+    refit_from   the plan to put the model's weights into, in place of a build
     """
 
     model: Path
@@ -49,11 +58,16 @@ class WorkOrder:
     prove: bool = True
     gpu: str = ""
     plugins: Mapping[str, Path] = field(default_factory=dict)
+    refit_from: RefitFrom | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A plan, and what the gate said of it. `folder` holds the plan's files, the order's folder the builder's log."""
+    """A plan, and what the gate said of it. `folder` holds the plan's files, the order's folder the builder's log.
+
+    graph_digest     of the rewritten model without its weights, where plans of the recipe are refitted; else empty
+    stripped         the files of the plan without weights that this one was made of, in `stripped_folder`
+    """
 
     folder: Path
     plan: FileSet
@@ -63,3 +77,6 @@ class Built:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = field(default=())
     log: StoredFile | None = None
+    graph_digest: str = ""
+    stripped: FileSet | None = None
+    stripped_folder: Path | None = None

@@ -15,6 +15,7 @@ as does all that a builder may decide something by. So what isn't known to be a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -48,8 +49,16 @@ _OPTIONAL_INPUTS = 4
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def graph_digest(model: ModelProto, folder: Path) -> str:
-    """The digest, 64 hexadecimal digits, of the graph of a sound `model` whose external data lies in `folder`.
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The digest, 64 hexadecimal digits, and the names of the weights, whose values don't count."""
+
+    digest: str
+    weights: frozenset[str]
+
+
+def graph_of(model: ModelProto, folder: Path) -> Graph:
+    """The graph of a sound `model` whose external data lies in `folder`.
 
     Weights aren't read, wherever they lie. The model is used up: its weights are gone afterwards. Raises UnusableModel
     where other external data can't be read.
@@ -59,7 +68,7 @@ def graph_digest(model: ModelProto, folder: Path) -> str:
         if tensor.name in unread:
             # Without its elements: none that counts can look like that, so that it also tells which are weights.
             tensor.CopyFrom(TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims))
-    return digest_of(GRAPH_DOMAIN, model_digest(model, folder))
+    return Graph(digest_of(GRAPH_DOMAIN, model_digest(model, folder)), unread)
 
 
 def weights(model: ModelProto) -> frozenset[str]:

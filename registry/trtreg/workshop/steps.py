@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtreg.core.builder_settings import Weights
 from trtreg.core.files import FileSet, StoredFile, file_set
 from trtreg.core.recipe import Precision
+from trtreg.core.refit import refits, why_never
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
-from trtreg.workshop.wire import Answer, Build, Cases, CountCases, Examine, Inspect, Judge, Task
+from trtreg.errors import UsageError
+from trtreg.workshop.wire import (
+    Answer,
+    Build,
+    Cases,
+    CountCases,
+    Examine,
+    GraphOf,
+    Inspect,
+    Judge,
+    Task,
+    TellGraph,
+)
 
 if TYPE_CHECKING:
-    from trtreg.interfaces import Progress, Tensor
+    from trtreg.interfaces import Backend, Progress, Tensor
+    from trtreg.onnx_models.graph_digest import Graph
     from trtreg.onnx_models.precision import Rewritten
 
 
-def perform(task: Task, progress: Progress) -> Answer:
+OpenBackend = Callable[..., "Backend"]
+"""`backends.backend`, or what stands in for it."""
+
+
+def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = None) -> Answer:
     """Do what the task says."""
     match task:
         case Examine():
@@ -37,24 +56,27 @@ def perform(task: Task, progress: Progress) -> Answer:
 
             return Cases(count=len(list(read_sample(task.sample, task.signature))))
         case Build():
-            return _Work(task.order, progress).build()
+            return _Work(task.order, progress, open_backend).build()
+        case TellGraph():
+            return GraphOf(digest=_Work(task.order, progress, open_backend).graph())
         case Judge():
-            return _Work(task.order, progress).judge(task.plan)
+            return _Work(task.order, progress, open_backend).judge(task.plan)
 
 
 class _Work:
     """One order on its way: the seconds of its stages and what there is to note."""
 
-    def __init__(self, order: WorkOrder, progress: Progress) -> None:
-        self._order, self._progress = order, progress
+    def __init__(self, order: WorkOrder, progress: Progress, open_backend: OpenBackend | None) -> None:
+        from trtreg.backends import backend
+
+        self._order, self._progress, self._backend = order, progress, open_backend or backend
         self._seconds: dict[str, float] = {}
         self._log = order.folder / "build.log"
 
     def build(self) -> Built:
-        from trtreg.backends import backend
-
+        self._require_a_gpu_for_stripped()
         timings = self._order.folder / "timings"
-        builder = backend(
+        builder = self._backend(
             self._order.backend,
             progress=self._progress,
             on_log=self._keep_log,
@@ -63,10 +85,10 @@ class _Work:
         )
         with self._stage("rewrite"):
             rewritten = self._rewrite()
-        folder = self._order.folder / "plan"
+        graph = self._graph(rewritten) if refits(self._order.recipe) else None
+        folder, stripped = self._order.folder / "plan", self._order.folder / "stripped"
         folder.mkdir()
-        with self._stage("build"):
-            entry = builder.build(rewritten.path, self._order.recipe, self._order.target, folder)
+        entry, bare = self._made(builder, rewritten, graph, folder, stripped)
         # Late: it brings half of the standard library, and what the rewriting imported has brought that already.
         from concurrent.futures import ThreadPoolExecutor
 
@@ -82,22 +104,73 @@ class _Work:
             gate=gate,
             seconds=self._seconds,
             versions=builder.versions(),
-            notes=rewritten.notes,
+            notes=(*rewritten.notes, *self._notes()),
             log=_stored(self._log, self._order.folder) if self._log.exists() else None,
+            graph_digest=graph.digest if graph else "",
+            stripped=_plan_of(stripped, bare) if bare else None,
+            stripped_folder=stripped if bare else None,
         )
+
+    def graph(self) -> str:
+        """Of the rewritten model."""
+        with self._stage("rewrite"):
+            return self._graph(self._rewrite("graph")).digest
 
     def judge(self, plan: Path) -> GateReport:
         with self._stage("rewrite"):
             rewritten = self._rewrite()
         return self._gate(rewritten, plan)
 
-    def _keep_log(self, text: str) -> None:
-        self._log.write_text(text + "\n", encoding="utf-8")
+    def _made(
+        self, builder: Backend, rewritten: Rewritten, graph: Graph | None, folder: Path, stripped: Path
+    ) -> tuple[str, str]:
+        """The plan in `folder`: built, or refitted. Its entry, and that of the plan in `stripped` that it was made
+        of, if one was built."""
+        order, model = self._order, rewritten.path
+        if order.refit_from is not None:
+            with self._stage("refit"):
+                weights = graph.weights if graph else ()
+                return builder.refit(order.refit_from.path, model, folder, weights=weights), ""
+        if order.recipe.builder.weights is not Weights.STRIPPED:
+            with self._stage("build"):
+                return builder.build(model, order.recipe, order.target, folder), ""
+        stripped.mkdir()
+        with self._stage("build"):
+            bare = builder.build(model, order.recipe, order.target, stripped)
+        with self._stage("refit"):
+            # What the builder kept of its weights is this model's own.
+            return builder.refit(stripped / bare, model, folder, weights=()), bare
 
-    def _rewrite(self) -> Rewritten:
+    def _require_a_gpu_for_stripped(self) -> None:
+        order = self._order
+        if order.recipe.builder.weights is Weights.STRIPPED and not order.prove:
+            raise UsageError(
+                f"a stripped plan gets its weights back on a GPU that runs it: {order.target.architecture} isn't here",
+                hint="build it on a machine with that GPU, or ask for --weights refittable",
+            )
+
+    def _notes(self) -> list[str]:
+        order = self._order
+        if order.refit_from is not None:
+            return [f"refitted from {order.refit_from.plan_digest}"]
+        never = why_never(order.recipe) if order.recipe.builder.weights is not Weights.FIXED else ""
+        return [f"neither refitted from another model's plan nor kept for that: {never}"] if never else []
+
+    def _keep_log(self, text: str) -> None:
+        # A stripped plan has two: of its build and of its refit.
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+    def _graph(self, rewritten: Rewritten) -> Graph:
+        from trtreg.onnx_models.graph_digest import graph_of
+        from trtreg.onnx_models.reading import open_model
+
+        return graph_of(open_model(rewritten.path), rewritten.path.parent)
+
+    def _rewrite(self, into: str = "rewritten") -> Rewritten:
         from trtreg.onnx_models.precision import rewrite
 
-        folder = self._order.folder / "rewritten"
+        folder = self._order.folder / into
         folder.mkdir()
         return rewrite(
             model=self._order.model,
@@ -124,7 +197,6 @@ class _Work:
         return list(read_sample(sample.path, self._order.signature))
 
     def _gate(self, rewritten: Rewritten, plan: Path) -> GateReport:
-        from trtreg.backends import backend
         from trtreg.gate.gate import run_gate
 
         with self._stage("gate"):
@@ -132,7 +204,7 @@ class _Work:
                 original=self._order.model,
                 rewritten=rewritten.path,
                 rounded=self._rounded(rewritten),
-                engine=backend(self._order.backend, plugins=self._order.plugins).load(plan),
+                engine=self._backend(self._order.backend, plugins=self._order.plugins).load(plan),
                 signature=self._order.signature,
                 recipe=self._order.recipe,
                 tolerance=self._order.tolerance,

@@ -61,6 +61,9 @@ class ChildWorkshop:
     def build(self, order: WorkOrder, progress: Progress) -> Built:
         return cast(Built, self._perform(wire.Build(order=order), progress))
 
+    def graph(self, order: WorkOrder, progress: Progress) -> str:
+        return cast(wire.GraphOf, self._perform(wire.TellGraph(order=order), progress)).digest
+
     def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
         return cast(GateReport, self._perform(wire.Judge(order=order, plan=plan), progress))
 

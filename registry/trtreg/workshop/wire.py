@@ -60,6 +60,20 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TellGraph:
+    """Rewrite the model and say which graph it has. Answered by GraphOf."""
+
+    order: WorkOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphOf:
+    """The digest of a rewritten model without its weights."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """Judge the plan that loads by `plan`. Answered by GateReport."""
 
@@ -67,9 +81,11 @@ class Judge:
     plan: Path
 
 
-Task = Examine | Inspect | CountCases | Build | Judge
-Answer: TypeAlias = "ModelFacts | Inspection | Cases | Built | GateReport"
-_TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in (Examine, Inspect, CountCases, Build, Judge)}
+Task = Examine | Inspect | CountCases | TellGraph | Build | Judge
+Answer: TypeAlias = "ModelFacts | Inspection | Cases | GraphOf | Built | GateReport"
+_TASKS: Mapping[str, type[Task]] = {
+    kind.__name__: kind for kind in (Examine, Inspect, CountCases, TellGraph, Build, Judge)
+}
 
 
 def task_to_text(task: Task) -> str:
@@ -94,6 +110,8 @@ def _answer_type(task: Task) -> type[Answer]:
             return ModelFacts
         case CountCases():
             return Cases
+        case TellGraph():
+            return GraphOf
         case Build():
             return Built
         case Judge():
