@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trtreg.core.manifest import Manifest
     from trtreg.core.model import ModelFacts, ModelVersion, Sample
     from trtreg.core.names import ModelName
+    from trtreg.core.preparation import Prepared, PrepareOrder
     from trtreg.core.recipe import Recipe
     from trtreg.core.signature import Signature
     from trtreg.core.target import Target
@@ -219,6 +220,10 @@ class Workshop(Protocol):
 
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         """How many runs the sample holds. Raises UsageError for inputs that the model doesn't take."""
+        ...
+
+    def prepare(self, order: PrepareOrder, progress: Progress) -> Prepared:
+        """Make a file ready to become a version. Raises NotFound, UsageError, UnusableModel."""
         ...
 
     def build(self, order: WorkOrder, progress: Progress) -> Built:

@@ -45,7 +45,7 @@ def sort_nodes(model: ModelProto) -> None:
     bodies: list[GraphProto | FunctionProto] = [*parts(model, GraphProto), *parts(model, FunctionProto)]
     # Outer graphs come first in the list; an outer list is copied only once the inner ones are done.
     for body in reversed(bodies):
-        before = _predecessors(body.node, [_reads(node) for node in body.node])
+        before = _predecessors(body.node, [reads(node) for node in body.node])
         if not _is_sorted(before):
             nodes = list(body.node)
             del body.node[:]
@@ -68,13 +68,13 @@ def _free_in_body(nodes: Sequence[NodeProto], given: set[str], outputs: Iterable
             if name in made:
                 raise UnusableModel(f"the value {shown(name)} is made twice", hint=_ADVICE)
             made.add(name)
-    reads = [_reads(node) for node in nodes]
-    _require_no_circle(nodes, _predecessors(nodes, reads))
-    free = {name: _described(node) for node, names in zip(nodes, reads, strict=True) for name in names - made}
+    needed = [reads(node) for node in nodes]
+    _require_no_circle(nodes, _predecessors(nodes, needed))
+    free = {name: _described(node) for node, names in zip(nodes, needed, strict=True) for name in names - made}
     return free | {name: "the graph's output" for name in outputs if name not in made}
 
 
-def _reads(node: NodeProto) -> set[str]:
+def reads(node: NodeProto) -> set[str]:
     """What `node` needs from the graph around it: its inputs, and what its subgraphs take from outside."""
     names = {name for name in node.input if name}
     for attribute in node.attribute:
@@ -87,9 +87,9 @@ def _graphs_of(attribute: AttributeProto) -> list[GraphProto]:
     return [attribute.g, *attribute.graphs] if attribute.HasField("g") else list(attribute.graphs)
 
 
-def _predecessors(nodes: Sequence[NodeProto], reads: Sequence[set[str]]) -> dict[int, list[int]]:
+def _predecessors(nodes: Sequence[NodeProto], needed: Sequence[set[str]]) -> dict[int, list[int]]:
     maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
-    return {place: sorted({maker[name] for name in names if name in maker}) for place, names in enumerate(reads)}
+    return {place: sorted({maker[name] for name in names if name in maker}) for place, names in enumerate(needed)}
 
 
 def _is_sorted(before: dict[int, list[int]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from onnx import ModelProto, TensorProto, helper, shape_inference, version_converter
 
@@ -43,10 +44,11 @@ def raise_ir_version(model: ModelProto) -> None:
     model.graph.input.extend(inputs)
 
 
-def infer_types(model: ModelProto) -> None:
-    """Write the types of all values into `model`. Raises UnusableModel."""
+def infer_types(model: ModelProto, *, values: bool = False) -> None:
+    """Write the types of all values into `model`; with `values`, what is computed from shapes is followed, too.
+    Raises UnusableModel."""
     try:
-        _without_weights(model, shape_inference.infer_shapes)
+        _without_weights(model, partial(shape_inference.infer_shapes, data_prop=values))
     except (RuntimeError, shape_inference.InferenceError) as error:
         raise UnusableModel(f"its types can't be inferred: {str(error).splitlines()[0]}") from None
 

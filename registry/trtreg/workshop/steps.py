@@ -24,6 +24,7 @@ from trtreg.workshop.wire import (
     GraphOf,
     Inspect,
     Judge,
+    Prepare,
     Task,
     TellGraph,
 )
@@ -55,6 +56,10 @@ def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = N
             from trtreg.gate.samples import read_sample
 
             return Cases(count=len(list(read_sample(task.sample, task.signature))))
+        case Prepare():
+            from trtreg.workshop.preparing import prepare
+
+            return prepare(task.order, progress)
         case Build():
             return _Work(task.order, progress, open_backend).build()
         case TellGraph():

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
+from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import MalformedRecord
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
@@ -57,6 +58,9 @@ class ChildWorkshop:
 
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count
+
+    def prepare(self, order: PrepareOrder, progress: Progress) -> Prepared:
+        return cast(Prepared, self._perform(wire.Prepare(order=order), progress))
 
     def build(self, order: WorkOrder, progress: Progress) -> Built:
         return cast(Built, self._perform(wire.Build(order=order), progress))
@@ -188,7 +192,7 @@ class _Child:
         return error
 
     def _error(self, message: str, *, hint: str) -> TrtregError:
-        kind = UnusableModel if isinstance(self._task, wire.Examine | wire.Inspect) else BuildFailed
+        kind = UnusableModel if isinstance(self._task, wire.Examine | wire.Inspect | wire.Prepare) else BuildFailed
         return kind(message, hint=hint)
 
     def _hand_over(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from trtreg.core.model import ModelFacts
+from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import from_json, from_plain, to_json, to_plain
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
@@ -53,6 +54,13 @@ class Cases:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Make this file ready to become a version. Answered by Prepared."""
+
+    order: PrepareOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """Make and judge a plan. Answered by Built."""
 
@@ -81,10 +89,10 @@ class Judge:
     plan: Path
 
 
-Task = Examine | Inspect | CountCases | TellGraph | Build | Judge
-Answer: TypeAlias = "ModelFacts | Inspection | Cases | GraphOf | Built | GateReport"
+Task = Examine | Inspect | CountCases | Prepare | TellGraph | Build | Judge
+Answer: TypeAlias = "ModelFacts | Inspection | Cases | Prepared | GraphOf | Built | GateReport"
 _TASKS: Mapping[str, type[Task]] = {
-    kind.__name__: kind for kind in (Examine, Inspect, CountCases, TellGraph, Build, Judge)
+    kind.__name__: kind for kind in (Examine, Inspect, CountCases, Prepare, TellGraph, Build, Judge)
 }
 
 
@@ -110,6 +118,8 @@ def _answer_type(task: Task) -> type[Answer]:
             return ModelFacts
         case CountCases():
             return Cases
+        case Prepare():
+            return Prepared
         case TellGraph():
             return GraphOf
         case Build():
