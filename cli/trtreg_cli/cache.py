@@ -24,8 +24,8 @@ def list_entries(ctx: click.Context) -> None:
     from trtreg.wiring import open_cache
 
     entries = open_cache(settings_of(ctx)).entries()
-    rows = [(e.key[:12], e.model, megabytes(e.size), _utc(e.last_used)) for e in entries]
-    click.echo(table(("key", "model", "MB", "last used (UTC)"), rows))
+    rows = [(e.key[:12], e.model, megabytes(e.size), _utc(e.last_used), "unproven" * e.unproven) for e in entries]
+    click.echo(table(("key", "model", "MB", "last used (UTC)", ""), rows))
 
 
 @cache.command()

@@ -62,6 +62,7 @@ class _LateGroup(click.Group):
 @click.option("--catalog", metavar="URL", help="Database of names and engines: sqlite:////path/catalog.db")
 @click.option("--store", metavar="PLACE", help="Where models and plans are kept: a directory, or s3://BUCKET/PREFIX.")
 @click.option("--cache", metavar="DIR", help="This machine's copies.")
+@click.option("--cache-size", metavar="SIZE", help="How much they may take: 50G, 30% of the disk, unlimited.")
 @click.option("--time-limit", metavar="SECONDS", help="For examining a model, or building and judging a plan.")
 @click.option("--memory-limit", metavar="GIB", help="For the same.")
 @click.option("-q", "--quiet", is_flag=True, help=QUIET)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
@@ -14,6 +13,7 @@ from trtreg.core.builder_settings import HELP, BuilderSettings, HardwareCompatib
 from trtreg.core.names import ModelName, parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Request
+from trtreg.core.sizes import parse_size
 from trtreg.errors import UsageError
 from trtreg_cli.context import QUIET, VERBOSE
 
@@ -144,10 +144,10 @@ def _member(kind: type[StrEnum], text: str | None) -> StrEnum | None:
 
 def size_in_bytes(text: str, *, binary: bool = False) -> int:
     """`500M` or `20G`, in powers of 1000, or of 1024 as memory is counted. Raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", text.upper())
-    if not match:
-        raise UsageError(f"{text!r} is no size", hint="write 500M or 20G")
-    return int(float(match[1]) * (1024 if binary else 1000) ** " KMGT".index(match[2] or " "))
+    try:
+        return parse_size(text, binary=binary)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def model_name(text: str) -> ModelName:

@@ -15,6 +15,8 @@ from trtreg.storage import places
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trtreg.core.sizes import Bound
+
 FILE_NAME = "trtreg.toml"
 _GIB = 2**30
 # GiB that no machine has: a float beyond all bounds is no number of bytes.
@@ -62,6 +64,20 @@ class Settings:
         return _folder(self.by_name["cache"].value)
 
     @property
+    def cache_size(self) -> Bound:
+        """How much the cache may hold. Raises UsageError."""
+        from trtreg.core.sizes import parse_bound
+
+        setting = self.by_name["cache_size"]
+        try:
+            return parse_bound(setting.value)
+        except ValueError:
+            raise UsageError(
+                f"cache_size is no size: {setting.value!r} (from {setting.origin})",
+                hint="50G, 30% of the disk that the cache is on, or unlimited",
+            ) from None
+
+    @property
     def plugins(self) -> Path | None:
         """The folder of the plugin libraries that may be loaded; None where none may be."""
         setting = self.by_name.get("plugins")
@@ -99,6 +115,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "catalog": "database of names and engines, as an SQLAlchemy URL",
     "store": "where models and plans are kept: a directory or s3://BUCKET/PREFIX",
     "cache": "this machine's copies",
+    "cache_size": "how much they may take: 50G, a number of bytes, 30% of the disk, or unlimited",
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
     "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
@@ -140,6 +157,7 @@ def load_settings(
         "catalog": sqlite_url(root / "catalog.db"),
         "store": places.written(root / "store"),
         "cache": str(root / "cache"),
+        "cache_size": "50%",
         "time_limit": "3600",
         "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
     }

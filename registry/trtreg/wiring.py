@@ -87,7 +87,7 @@ def open_registry(
 
 def open_cache(settings: Settings) -> Cache:
     """The cache alone."""
-    return Cache(settings.cache)
+    return Cache(settings.cache, bound=lambda: settings.cache_size)
 
 
 def open_store(settings: Settings, progress: Progress) -> SignedStore:
@@ -114,10 +114,12 @@ def endorse_store(settings: Settings, progress: Progress, *, dry_run: bool) -> I
 def deliver(engine: Engine, destination: str) -> Path:
     """Copy an engine's plan out of the cache; the path of the file to load."""
     from trtreg.storage.delivery import deliver
+    from trtreg.storage.use import in_use
 
     plan = engine.manifest.plan
-    folder = engine.path.parents[plan.entry.count("/")]
-    return deliver(plan, folder, destination)
+    folder = plan.folder_of(engine.path)
+    with in_use(folder):
+        return deliver(plan, folder, destination)
 
 
 def inspect_file(path: Path, *, settings: Settings, progress: Progress = SILENT) -> Inspection:
@@ -141,8 +143,10 @@ class _Parts:
         self._settings, self._progress = settings, progress
         self.store = open_store(settings, progress)
         self.trust = self.store.trust
-        self.cache = Cache(settings.cache, policy=self.trust.digest)
-        self.unproven = Cache(settings.cache / "unproven", policy=self.trust.digest)
+        self.cache = Cache(
+            settings.cache, policy=self.trust.digest, bound=lambda: settings.cache_size, warn=progress.say
+        )
+        self.unproven = self.cache.unproven
         self._notes = Notes(settings.cache)
         self.choose = partial(choice or choose, notes=self._notes)
 
@@ -246,9 +250,14 @@ class _Parts:
     def open_session(self, manifest: Manifest, plan: Path) -> Session:
         """An engine's plan in its runtime."""
         from trtreg.backends import backend
+        from trtreg.storage.use import in_use, keep_for
 
         plugins = self.plugins.paths(manifest.recipe.builder.plugins)
-        return backend(manifest.target.runtime, plugins=plugins).load(plan)
+        folder = manifest.plan.folder_of(plan)
+        with in_use(folder):
+            session = backend(manifest.target.runtime, plugins=plugins).load(plan)
+            keep_for(session, folder)
+        return session
 
     def work_folder(self) -> AbstractContextManager[Path]:
         from trtreg.workshop.folder import work_folder

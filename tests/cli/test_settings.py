@@ -31,6 +31,7 @@ def test_the_defaults_lie_in_home(bare_console: Console, tmp_path: Path) -> None
         "catalog": (f"sqlite:///{home}/catalog.db", "default"),
         "store": (f"{home}/store", "default"),
         "cache": (f"{home}/cache", "default"),
+        "cache_size": ("50%", "default"),
         "time_limit": ("3600", "default"),
         "memory_limit": ("", ""),
     }

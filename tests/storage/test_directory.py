@@ -272,3 +272,43 @@ def test_a_folder_that_this_user_may_not_enter_is_unreachable(filled: DirectoryS
         run(FORBIDDEN, folder, FILE.sha256)
     finally:
         folder.chmod(0o755)
+
+
+SWEEPER = """
+import os, sys
+from pathlib import Path
+from trtreg.storage.directory import DirectoryStore
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+Path("store/blobs/aa/.tmp-own").touch()
+print(DirectoryStore(Path("store")).sweep(-60))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave another user's draft")
+def test_a_draft_that_can_not_be_removed_keeps_no_other_from_going(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    place = tmp_path / "store" / "blobs" / "aa"
+    place.mkdir(parents=True)
+    place.chmod(0o1777)
+    for name in (".tmp-a", ".tmp-z"):
+        (place / name).touch()
+    assert run(SWEEPER, tmp_path) == "1\n"
+    assert sorted(drafts_under(tmp_path)) == [place / ".tmp-a", place / ".tmp-z"]
+
+
+def test_a_link_whose_answer_was_lost_on_the_way_was_made_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def answered_twice(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr("trtreg.storage.atomic.os.link", answered_twice)
+    store = DirectoryStore(folder)
+    assert store.insert_record("manifests/a", b"first")
+    assert not store.insert_record("manifests/a", b"second")
+    assert store.read_record("manifests/a") == b"first"

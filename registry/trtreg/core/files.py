@@ -7,9 +7,12 @@ named by one digest over the names, sizes and contents of its files.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
+from typing import TypeVar
 
 from trtreg.core.digest import digest_of, is_digest
+
+PurePathT = TypeVar("PurePathT", bound=PurePath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,10 @@ class FileSet:
     def size(self) -> int:
         """Bytes of all the files together."""
         return sum(f.size for f in self.files)
+
+    def folder_of(self, entry: PurePathT) -> PurePathT:
+        """The folder that the file names are relative to, where `entry` is the path of the one to load."""
+        return entry.parents[self.entry.count("/")]
 
 
 def file_set(files: list[StoredFile], entry: str) -> FileSet:

@@ -7,6 +7,7 @@ that name. A process that is killed leaves at most a draft behind, which `sweep`
 from __future__ import annotations
 
 import errno
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -62,7 +63,9 @@ class Draft:
         try:
             os.link(self.path, self.final)
         except FileExistsError:
-            return False
+            # Over NFS a link that was made may be answered so, when the first answer was lost on the way.
+            if self.path.stat().st_nlink == 1:
+                return False
         finally:
             self.path.unlink(missing_ok=True)
         sync_folder(self.final.parent)
@@ -76,8 +79,9 @@ class Draft:
 
 
 def temporary_beside(final: Path) -> Path:
-    """A free temporary name in the folder of `final`."""
-    return final.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}")
+    """A free temporary name in the folder of `final`, on however many hosts; whose it is, is for people to see."""
+    host = "".join(letter for letter in os.uname().nodename if letter.isalnum() or letter in "-.")[:60]
+    return final.with_name(f"{TEMPORARY}{host}-{os.getpid()}-{os.urandom(8).hex()}")
 
 
 def make_folder(folder: Path) -> None:
@@ -113,12 +117,9 @@ def sync_file(path: Path) -> None:
 def sweep(folder: Path, *, untouched_since: float) -> int:
     """Remove the drafts under `folder` that nobody has written to since that time (seconds since 1970).
 
-    Returns how many there were.
+    Returns how many are gone. One that can't be removed, because it is another user's, keeps no other from going.
     """
-    stale = [draft for draft in _drafts(folder) if _last_written(draft) < untouched_since]
-    for draft in stale:
-        remove_tree(draft)
-    return len(stale)
+    return sum(_removed(draft) for draft in _drafts(folder) if _last_written(draft) < untouched_since)
 
 
 def remove_tree(path: Path) -> None:
@@ -137,6 +138,12 @@ def _drafts(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
 
 
+def _removed(draft: Path) -> bool:
+    with suppress(OSError):
+        remove_tree(draft)
+    return not os.path.lexists(draft)
+
+
 def _last_written(draft: Path) -> float:
     # A folder's own time stands still while a large file in it grows.
     times = [_modified(draft)]
@@ -149,3 +156,6 @@ def _modified(path: Path) -> float:
         return path.lstat().st_mtime
     except FileNotFoundError:
         return 0.0
+    except OSError:
+        # What can't be looked at may be written to even now.
+        return math.inf

@@ -13,7 +13,6 @@ written to the same one. So every layer can be read, verified and pruned alone.
 
 from __future__ import annotations
 
-import errno
 import heapq
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trtreg.core.layout import MANIFESTS
 from trtreg.errors import NotFound, TrtregError, Unreachable, Untrusted, UsageError
+from trtreg.storage.reaching import is_out_of_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _ASKED_AGAIN_AFTER = 60.0
 """Seconds for which a layer that couldn't be reached is left alone: each attempt may take as long as its retries do."""
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 T = TypeVar("T")
 
@@ -96,7 +95,8 @@ class LayeredStore:
                 self._require_reachable(layer)
                 layer.store.fetch_blob(file, destination, progress)
             except Unreachable as error:
-                if _is_out_of_room(error):
+                # It is the destination that failed, and will with any layer.
+                if is_out_of_room(error):
                     raise
                 self._pass_over(layer, error)
                 failures.append(error)
@@ -225,11 +225,6 @@ class LayeredStore:
 
 def _sha256(blob: StoredBlob) -> str:
     return blob.sha256
-
-
-def _is_out_of_room(error: Unreachable) -> bool:
-    """Whether it was the destination that failed: reading needs no room."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
 
 
 def _worst(failures: Sequence[TrtregError], location: str) -> TrtregError:

@@ -2,14 +2,20 @@
 
 A lock's file exists only while the lock is held or waited for. Removing it is safe because whoever gets a lock checks
 that its file still has the name; only the holder of the file that has it may remove it.
+
+On NFS, `flock` locks across hosts (Linux turns it into a byte-range lock on the server), unless it is mounted with
+`local_lock`. There, a name may be remembered for seconds after another host has removed the file, so it is asked for by
+opening it, which no client answers by itself; a file that is gone shows as stale.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trtreg.storage.reaching import reaching
@@ -17,6 +23,8 @@ from trtreg.storage.reaching import reaching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_TAKEN_OR_GONE = {errno.EWOULDBLOCK, errno.EACCES, errno.ESTALE}
 
 
 @contextmanager
@@ -46,6 +54,24 @@ def held_if_free(path: Path) -> Iterator[bool]:
             _release(path, descriptor)
 
 
+def share(path: Path) -> Callable[[], None]:
+    """Hold the lock together with whoever else shares it, so that nobody has it alone; what lets go of it.
+
+    Waits for one who has it alone. Raises OSError if the file can't be made or locked.
+    """
+    while True:
+        descriptor = _open(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if _still_named(path, descriptor):
+                return partial(_leave, path, descriptor)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                os.close(descriptor)
+                raise
+        os.close(descriptor)
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove the lock files in `folder` whose holders were killed."""
     for path in folder.glob("*"):
@@ -68,9 +94,11 @@ def _try_once(path: Path) -> int | None:
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(descriptor)
-        return None
+        if error.errno in _TAKEN_OR_GONE:
+            return None
+        raise
     except BaseException:
         os.close(descriptor)
         raise
@@ -86,6 +114,9 @@ def _wait(path: Path) -> None:
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
     finally:
         os.close(descriptor)
 
@@ -101,11 +132,29 @@ def _release(path: Path, descriptor: int) -> None:
     os.close(descriptor)
 
 
+def _leave(path: Path, descriptor: int) -> None:
+    try:
+        # The last one removes the file. Nothing is lost if the lock is: it is being given up.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+    else:
+        _release(path, descriptor)
+
+
 def _still_named(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        named = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
+    try:
+        return os.path.samestat(os.fstat(named), os.fstat(descriptor))
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return False
+    finally:
+        os.close(named)
 
 
 def _sign(descriptor: int) -> None:

@@ -23,6 +23,13 @@ _HINTS = {
     errno.ENOLCK: "the file system has no locks; choose a folder on another one",
 }
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+def is_out_of_room(error: Unreachable) -> bool:
+    """Whether a disk, or a share of one, is full: the one that was written to, as reading needs no room."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
+
 
 @contextmanager
 def reaching(action: str) -> Iterator[None]:

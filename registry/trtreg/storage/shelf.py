@@ -3,7 +3,7 @@
     v1/keys/KEY            a record: one line of JSON for a quick look, then the manifest as it was written.
                            Its time of modification is when the key was last asked for
     v1/plans/PLAN-DIGEST/  the plan's files, read-only; two keys may lead to one plan
-    v1/locks/              a file for each lock that is held
+    v1/locks/              a file for each lock that is held: `key-`, `plan-`, and `use-` of a plan that is being read
     v1/notes/KIND/         see `notes`
 
 Nothing here is imported or read that a hit doesn't need.
@@ -15,7 +15,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from trtreg.errors import UsageError
 
@@ -64,6 +64,12 @@ class Shelf:
         self.plans = self.folder / "plans"
         self.locks = self.folder / "locks"
 
+    @classmethod
+    def of_plan(cls, plan_folder: Path) -> Self | None:
+        """The shelf on which a plan's folder lies; None for a folder elsewhere."""
+        folder = plan_folder.parent.parent
+        return cls(folder.parent) if (folder.name, plan_folder.parent.name) == (LAYOUT, "plans") else None
+
     def plan(self, digest: str) -> Path:
         return self.plans / digest
 
@@ -72,6 +78,9 @@ class Shelf:
 
     def plan_lock(self, digest: str) -> Path:
         return self.locks / f"plan-{digest}"
+
+    def use_lock(self, digest: str) -> Path:
+        return self.locks / f"use-{digest}"
 
     def holds(self, outline: Outline) -> bool:
         """Whether all files of the plan are there with their sizes."""
@@ -98,29 +107,41 @@ class Shelf:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def write(self, manifest: Manifest, manifest_json: str, *, policy: str, now: float) -> None:
-        """Let the manifest's key lead to its plan."""
-        from trtreg.storage.atomic import READ_ONLY, Draft, make_folder
+    def write(self, manifest: Manifest, manifest_json: str, *, policy: str, now: float | None) -> None:
+        """Let the manifest's key lead to its plan. `now` is None for the file system's own time."""
+        from trtreg.storage.atomic import Draft, make_folder
 
         outline, model = outline_of(manifest.plan), manifest.provenance.model
         head = {"plan": outline.plan_digest, "entry": outline.entry, "files": outline.files, "model": model}
         head |= {"policy": policy} if policy else {}
         make_folder(self.keys)
-        with Draft(self._record(manifest.key), mode=READ_ONLY) as draft:
+        # Writable as far as the umask lets it be: whoever shares the cache can note his uses.
+        with Draft(self._record(manifest.key)) as draft:
             draft.file.write(f"{json.dumps(head)}\n{manifest_json}".encode())
             draft.file.flush()
-            os.utime(draft.path, (now, now))
+            os.utime(draft.path, _both(now))
             draft.replace()
 
-    def touch(self, key: str, *, now: float) -> bool:
+    def touch(self, key: str, *, now: float | None) -> bool:
         """Note that the key was asked for; whether its record is still there. A read-only cache keeps its time."""
         try:
-            os.utime(self._record(key), (now, now))
+            os.utime(self._record(key), _both(now))
         except FileNotFoundError:
             return False
         except OSError:
             return True
         return True
+
+    def now(self) -> float:
+        """The file system's own time, in seconds since 1970: another host's, where a network lies in between.
+        0.0, before which nothing was used, where nothing can be written."""
+        from trtreg.storage.atomic import Draft
+
+        try:
+            with Draft(self.keys / "now") as draft:
+                return os.fstat(draft.file.fileno()).st_mtime
+        except OSError:
+            return 0.0
 
     def remove(self, key: str) -> None:
         """Let the key lead nowhere."""
@@ -175,6 +196,10 @@ class Shelf:
 def outline_of(plan: FileSet) -> Outline:
     """What is told of `plan` in a record."""
     return Outline(plan.digest, plan.entry, tuple((file.name, file.size) for file in plan.files))
+
+
+def _both(now: float | None) -> tuple[float, float] | None:
+    return None if now is None else (now, now)
 
 
 def _plain(key: str) -> str:
