@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from trtreg.core.benchmark import BenchOrder, BenchReport
     from trtreg.core.engine import CachedEngine, EngineRecord
     from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
@@ -238,6 +239,10 @@ class Workshop(Protocol):
         """Judge a plan that is there already: `plan` is the file to load."""
         ...
 
+    def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:
+        """Measure how fast plans are beside ONNX Runtime's run of the original, in turn in one process."""
+        ...
+
 
 class Session(Protocol):
     """A loaded plan."""
@@ -246,6 +251,16 @@ class Session(Protocol):
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name. Raises UsageError for inputs that the plan doesn't take."""
+        ...
+
+
+@runtime_checkable
+class ResidentSession(Protocol):
+    """A Session that can also run without copies between host and device."""
+
+    def resident(self, inputs: Mapping[str, Tensor]) -> Callable[[], None]:
+        """A run on these inputs, which lie where the plan computes; so do its outputs. It returns when it is done,
+        and is valid until the session's next `run`."""
         ...
 
 

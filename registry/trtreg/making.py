@@ -96,7 +96,7 @@ class Maker:
         `afresh`. Raises BuildFailed; Rejected, with the report kept."""
         self._authorise()
         with watch("materialise"):
-            order = self._order(version, chosen, question, folder)
+            order = self.order(version, chosen, question, folder)
         source = None if afresh or not refits(question.recipe) else self._find_source(order, watch)
         built = self._refitted(order, source, watch) if source else self._built(order, watch)
         manifest = self._manifest(version, question, built)
@@ -143,7 +143,7 @@ class Maker:
         """Run the gate over an engine's plan as the store has it."""
         self._authorise()
         manifest = record.manifest
-        order = self._order(version, chosen, manifest.question, folder)
+        order = self.order(version, chosen, manifest.question, folder)
         plan = folder / "plan"
         for file in manifest.plan.files:
             self._store.fetch_blob(file, plan / file.name, self._progress)
@@ -152,7 +152,7 @@ class Maker:
         self._refits.keep(judged)
         return Judged(manifest=judged, report=report, folder=plan)
 
-    def _order(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path) -> WorkOrder:
+    def order(self, version: ModelVersion, chosen: Chosen, question: Question, folder: Path) -> WorkOrder:
         """The order for one build, its files brought from the store into `folder`."""
         source = version.facts.source
         for file in source.files:

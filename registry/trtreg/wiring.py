@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from trtreg.benching import Bencher
     from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
@@ -81,6 +82,23 @@ def open_registry(
         choose=parts.choose_for,
         opener=parts.open_session,
         trust=parts.trust,
+        progress=progress,
+    )
+
+
+def open_bencher(settings: Settings, progress: Progress = SILENT) -> Bencher:
+    """What measures how fast engines are on this machine."""
+    from trtreg.benching import Bencher
+
+    parts = _Parts(settings, progress, None)
+    return Bencher(
+        models=parts.models,
+        store=parts.store,
+        reviewer=parts.reviewer,
+        maker=parts.maker,
+        workshop=parts.workshop,
+        work_folder=parts.work_folder,
+        choose=parts.choose,
         progress=progress,
     )
 

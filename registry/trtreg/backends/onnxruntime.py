@@ -30,9 +30,16 @@ _FATAL_ONLY = 4
 
 
 class OnnxRuntime:
-    """The `onnxruntime` backend: on the CPU, or on an NVIDIA GPU for a target whose architecture is `sm_…`."""
+    """The `onnxruntime` backend: on the CPU, or on an NVIDIA GPU for a target whose architecture is `sm_…`.
+
+    spins  whether a session's threads go on spinning for a while after a run, which makes the next one start sooner,
+           and slows down whatever else wants the cores
+    """
 
     name = "onnxruntime"
+
+    def __init__(self, *, spins: bool = True) -> None:
+        self._spins = spins
 
     def build(self, model: Path, recipe: Recipe, target: Target, folder: Path) -> str:
         """Optimise `model` for this machine and save the result into the empty `folder`; the name of the file to load.
@@ -59,7 +66,7 @@ class OnnxRuntime:
         """The plan, ready to run. Raises Untrusted for bytes that aren't a plan; UsageError for a plan that needs
         a GPU where ONNX Runtime has none; BuildFailed where memory runs out."""
         try:
-            return OnnxRuntimeSession(_open(plan, plan.name, _loading_options()))
+            return OnnxRuntimeSession(_open(plan, plan.name, self._loading_options()))
         except refusals() as refusal:
             if failure := out_of_memory(refusal):
                 raise failure from None
@@ -71,11 +78,34 @@ class OnnxRuntime:
             hint="fetch it again: trtreg cache verify finds damaged plans and drops them",
         )
 
+    def open_model(self, model: Path) -> Session:
+        """A model as ONNX Runtime itself would run it on the CPU, optimised when it is loaded. Raises UnusableModel;
+        BuildFailed where memory runs out."""
+        options = self._loading_options()
+        options.graph_optimization_level = api().GraphOptimizationLevel.ORT_ENABLE_ALL
+        try:
+            return OnnxRuntimeSession(_open(model, CPU_PLAN, options))
+        except refusals() as refusal:
+            if failure := out_of_memory(refusal):
+                raise failure from None
+            raise UnusableModel(f"ONNX Runtime can't load {model.name}: {one_line(str(refusal))}") from None
+
     def versions(self) -> Mapping[str, str]:
         """Of ONNX Runtime and of the onnx package, which writes the plan's last form."""
         import onnx
 
         return {"onnxruntime": api().__version__, "onnx": onnx.__version__}
+
+    def _loading_options(self) -> Any:
+        options = _options()
+        options.graph_optimization_level = api().GraphOptimizationLevel.ORT_DISABLE_ALL
+        allowed = len(os.sched_getaffinity(0))
+        if allowed < (os.cpu_count() or allowed):
+            # Left alone, ONNX Runtime starts a thread per core of the machine, those that a container may not use too.
+            options.intra_op_num_threads = allowed
+        if not self._spins:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
 
     def _require_own_version(self, target: Target) -> None:
         here = api().__version__
@@ -133,16 +163,6 @@ def _building_options(plan: Path) -> Any:
     # Nothing will run here: weights repacked for running would only double the memory.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_cpu_mem_arena = False
-    return options
-
-
-def _loading_options() -> Any:
-    options = _options()
-    options.graph_optimization_level = api().GraphOptimizationLevel.ORT_DISABLE_ALL
-    allowed = len(os.sched_getaffinity(0))
-    if allowed < (os.cpu_count() or allowed):
-        # Left alone, ONNX Runtime starts a thread per core of the machine, those that a container may not use too.
-        options.intra_op_num_threads = allowed
     return options
 
 

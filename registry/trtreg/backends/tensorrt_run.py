@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,25 +108,45 @@ class TensorRTSession:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name. Raises UsageError for inputs that no optimization profile takes."""
-        arrays = checked_inputs(inputs, self.signature)
-        self._select_profile(arrays)
-        for name, array in arrays.items():
-            self._bind(name, array)
-        for name, allocator in self._outputs.items():
-            self._context.set_output_allocator(name, allocator)
-        with recording(self._trt) as (_, log):
-            if not self._context.execute_async_v3(self._cuda.stream):
-                raise TrtregError(f"the plan couldn't be run: {log.reason()}")
-            self._cuda.synchronize()
+        self._prepare(inputs)
+        self._execute()
         outputs = {spec.name: self._fetched(spec) for spec in self.signature.outputs}
         self._cuda.synchronize()
         return outputs
+
+    def resident(self, inputs: Mapping[str, Tensor]) -> Callable[[], None]:
+        """A run on these inputs with nothing copied: they lie on the GPU already, and the outputs stay there. It is
+        valid until the next `run`. Raises UsageError for inputs that no optimization profile takes."""
+        # What lies in host memory is read again in each run: it must live as long as the callable.
+        held = self._prepare(inputs)
+        self._cuda.synchronize()
+
+        def execute() -> None:
+            assert held is not None
+            self._execute()
+
+        return execute
 
     def close(self) -> None:
         """Give the device memory back."""
         for buffer in self._buffers.values():
             buffer.close()
         self._cuda.close()
+
+    def _prepare(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        arrays = checked_inputs(inputs, self.signature)
+        self._select_profile(arrays)
+        for name, array in arrays.items():
+            self._bind(name, array)
+        for name, allocator in self._outputs.items():
+            self._context.set_output_allocator(name, allocator)
+        return arrays
+
+    def _execute(self) -> None:
+        with recording(self._trt) as (_, log):
+            if not self._context.execute_async_v3(self._cuda.stream):
+                raise TrtregError(f"the plan couldn't be run: {log.reason()}")
+            self._cuda.synchronize()
 
     def _bind(self, name: str, array: Tensor) -> None:
         if not self._context.set_input_shape(name, array.shape):

@@ -17,6 +17,7 @@ from trtreg.core.work import Built, WorkOrder
 from trtreg.errors import UsageError
 from trtreg.workshop.wire import (
     Answer,
+    Bench,
     Build,
     Cases,
     CountCases,
@@ -66,6 +67,10 @@ def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = N
             return GraphOf(digest=_Work(task.order, progress, open_backend).graph())
         case Judge():
             return _Work(task.order, progress, open_backend).judge(task.plan)
+        case Bench():
+            from trtreg.workshop.racing import race
+
+            return race(task.order, progress)
 
 
 class _Work:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
 from trtreg.core.preparation import Prepared, PrepareOrder
@@ -71,6 +72,9 @@ class ChildWorkshop:
     def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
         return cast(GateReport, self._perform(wire.Judge(order=order, plan=plan), progress))
 
+    def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:
+        return cast(BenchReport, self._perform(wire.Bench(order=order), progress))
+
     def _perform(self, task: wire.Task, progress: Progress) -> wire.Answer:
         with _fresh_log() as log, _Child(task, self._limits, log) as child:
             outcome = child.follow(progress)
@@ -89,7 +93,7 @@ def _fresh_log() -> IO[bytes]:
 
 def _environment(task: wire.Task) -> dict[str, str]:
     """The child's environment. CUDA counts GPUs in another order than NVML, so the one to use is named by UUID."""
-    gpu = task.order.gpu if isinstance(task, wire.Build | wire.Judge) else ""
+    gpu = task.order.gpu if isinstance(task, wire.Build | wire.Judge | wire.Bench) else ""
     return {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
 
 

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias, get_args
 
+from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.model import ModelFacts
 from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import from_json, from_plain, to_json, to_plain
@@ -89,11 +90,16 @@ class Judge:
     plan: Path
 
 
-Task = Examine | Inspect | CountCases | Prepare | TellGraph | Build | Judge
-Answer: TypeAlias = "ModelFacts | Inspection | Cases | Prepared | GraphOf | Built | GateReport"
-_TASKS: Mapping[str, type[Task]] = {
-    kind.__name__: kind for kind in (Examine, Inspect, CountCases, Prepare, TellGraph, Build, Judge)
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Measure how fast plans are. Answered by BenchReport."""
+
+    order: BenchOrder
+
+
+Task = Examine | Inspect | CountCases | Prepare | TellGraph | Build | Judge | Bench
+Answer: TypeAlias = "ModelFacts | Inspection | Cases | Prepared | GraphOf | Built | GateReport | BenchReport"
+_TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in get_args(Task)}
 
 
 def task_to_text(task: Task) -> str:
@@ -126,6 +132,8 @@ def _answer_type(task: Task) -> type[Answer]:
             return Built
         case Judge():
             return GateReport
+        case Bench():
+            return BenchReport
         case Inspect():
             # Late: it knows a dozen file formats, and no build asks it.
             from trtreg.onnx_models.inspection import Inspection

@@ -1,0 +1,72 @@
+"""trtreg bench: engines beside the original, by real parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry.conftest import Told, add
+from small_models import write_classifier, write_sample
+from trtreg import wiring
+from trtreg.benching import Bencher
+from trtreg.core.benchmark import Copies
+from trtreg.errors import NotFound, UsageError
+from trtreg.registry import Registry
+
+
+@pytest.fixture
+def bencher(told: Told) -> Bencher:
+    return wiring.open_bencher(wiring.settings(), told)
+
+
+def test_the_original_comes_first_and_then_the_engines_as_they_were_named(
+    with_model: Registry, bencher: Bencher
+) -> None:
+    keys = [with_model.get("tiny", precision=precision).key for precision in ("fp16", "fp32")]
+    report = bencher.bench([key[:12] for key in keys], rounds=3, warm_up=1)
+    assert [row.key for row in report.rows] == ["", *keys]
+    assert [row.name for row in report.rows] == ["onnxruntime, original", "onnxruntime fp16", "onnxruntime fp32"]
+    assert all(0 < row.run.least <= row.run.p50 <= row.run.p99 for row in report.rows)
+    assert {row.copies for row in report.rows} == {Copies.NONE}
+    assert (report.rounds, report.warm_up) == (3, 1)
+    assert report.inputs == "drawn: images float32[1x3x16x16]"
+    assert "onnxruntime" in report.versions
+
+
+def test_two_engines_of_one_name_are_told_apart_by_their_keys(with_model: Registry, bencher: Bencher) -> None:
+    keys = [with_model.get("tiny", precision="fp16", keep_fp32=kept).key for kept in ((), ("Conv",))]
+    names = [row.name for row in bencher.bench(keys, rounds=1, warm_up=0).rows]
+    assert names[1:] == [f"onnxruntime fp16 {key[:12]}" for key in keys]
+
+
+def test_an_engine_whose_inputs_are_fp16_is_given_them(with_model: Registry, bencher: Bencher) -> None:
+    key = with_model.get("tiny", precision="fp16", keep_io_types=False).key
+    assert len(bencher.bench([key], rounds=1).rows) == 2
+
+
+def test_the_sample_s_first_case_is_run_if_there_is_one(
+    registry: Registry, bencher: Bencher, classifier: Path, tmp_path: Path
+) -> None:
+    add(registry, "tiny", classifier, samples={"pictures": write_sample(tmp_path / "pictures.npz")})
+    key = registry.get("tiny").key
+    assert bencher.bench([key], rounds=1).inputs == "the first case of pictures"
+    with pytest.raises(NotFound, match="tiny@1 has no sample 'photos'"):
+        bencher.bench([key], sample="photos")
+
+
+def test_engines_of_two_models_are_not_compared(with_model: Registry, bencher: Bencher, tmp_path: Path) -> None:
+    add(with_model, "other", write_classifier(tmp_path / "other.onnx", seed=1))
+    keys = [with_model.get(name).key for name in ("tiny", "other")]
+    with pytest.raises(UsageError, match="these are of tiny@1, other@1"):
+        bencher.bench(keys)
+
+
+def test_an_engine_that_is_not_there_is_not_found(with_model: Registry, bencher: Bencher) -> None:
+    with pytest.raises(NotFound, match="no engine with key"):
+        bencher.bench(["0123456789ab"])
+
+
+def test_no_round_measures_nothing(with_model: Registry, bencher: Bencher) -> None:
+    with pytest.raises(UsageError, match="at least one round"):
+        bencher.bench([with_model.get("tiny").key], rounds=0)
