@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @click.option("--state", type=click.Choice([str(s) for s in EngineState]), help="Only engines in this state.")
 @click.option("--unproven", is_flag=True, help="Only engines that wait for a machine to prove them.")
+@click.option("--revoked", is_flag=True, help="Only engines that were withdrawn.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one list.")
 @click.pass_context
-def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool, as_json: bool) -> None:
+def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool, revoked: bool, as_json: bool) -> None:
     """List engines, newest first; of one model, if it is named."""
-    if unproven and state:
-        raise UsageError("--state and --unproven are two ways to say one thing", hint="give one of them")
-    wanted = EngineState.UNPROVEN if unproven else EngineState(state) if state else None
+    if unproven + revoked + bool(state) > 1:
+        raise UsageError("--state, --unproven and --revoked are ways to say one thing", hint="give one of them")
+    named = {EngineState.UNPROVEN: unproven, EngineState.REVOKED: revoked}
+    wanted = EngineState(state) if state else next((s for s, is_wanted in named.items() if is_wanted), None)
     with registry_of(ctx) as registry:
         records = registry.engines(state=wanted, model=model)
     if as_json:
@@ -66,7 +68,8 @@ def show(ctx: click.Context, key: str, wants_log: bool, as_json: bool) -> None:
                 click.echo(on_one_line(line))
             return
         record = registry.engine(key)
-    click.echo(to_json(record) if as_json else "\n".join(engine_lines(record)))
+        why = registry.why_revoked(record)
+    click.echo(to_json(record) if as_json else "\n".join(engine_lines(record, why)))
 
 
 @click.command()

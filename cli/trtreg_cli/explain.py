@@ -18,6 +18,7 @@ _ANSWERS = {
     "cache": "hit: the engine is in this machine's cache",
     "store": "hit: the engine is in the store and would be fetched",
     "unproven": "unproven: the engine is built, and waits for a machine that can run it",
+    "revoked": "revoked: the engine was withdrawn; `trtreg get --rebuild` would build another",
     "rejected": "rejected: the gate has refused this engine before",
     "miss": "miss: no such engine; `trtreg get` would build it",
 }
@@ -39,6 +40,8 @@ def _lines(explanation: Explanation) -> list[str]:
     asked = explanation.asked
     lines = [_ANSWERS[explanation.answer], f"key {asked.key}", f"{asked.chosen.backend}: {asked.chosen.why}", ""]
     lines += question_lines(asked.question)
+    if explanation.revoked:
+        lines += ["", explanation.revoked]
     if explanation.rejection:
         lines += ["", "why it was rejected:", *(f"  {reason}" for reason in explanation.rejection.reasons)]
     if explanation.nearest:
@@ -68,6 +71,7 @@ def _as_json(explanation: Explanation) -> str:
             "why": asked.chosen.why,
             "fields": asked.question.keyed_fields(),
             "nearest": [{"key": n.manifest.key, "differences": to_plain(n.differences)} for n in explanation.nearest],
+            "revoked": explanation.revoked,
             "rejection": explanation.rejection,
             "expected_seconds": explanation.expected_seconds,
         }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--no-build", is_flag=True, help="A miss is exit 3 instead of a build.")
 @click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.option("--refresh", is_flag=True, help="Ask a remote store now for what changed; else every TRTREG_REFRESH s.")
 @click.option("--allow-unproven", is_flag=True, help="Serve a plan that no machine has run yet, with a warning.")
 @loudness_options
 @click.pass_context
@@ -34,6 +35,7 @@ def get(
     no_build: bool,
     offline: bool,
     rebuild: bool,
+    refresh: bool,
     allow_unproven: bool,
     **asked: Any,
 ) -> None:
@@ -45,7 +47,12 @@ def get(
     request = request_of(**asked)
     with registry_of(ctx) as registry:
         engine = registry.ask(
-            request, build=not no_build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven
+            request,
+            build=not no_build,
+            offline=offline,
+            rebuild=rebuild,
+            allow_unproven=allow_unproven,
+            refresh=refresh,
         )
         path = _deliver(engine, output) if output is not None else engine.path
     click.echo(_as_json(engine, path) if as_json else str(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtreg_cli.tables import megabytes, table
+from trtreg_cli.tables import megabytes, on_one_line, table
 
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _WORST = 12
 
 
-def engine_lines(record: EngineRecord) -> list[str]:
+def engine_lines(record: EngineRecord, why_revoked: str | None = None) -> list[str]:
     """The manifest, then how it was judged, then where it comes from."""
     manifest = record.manifest
-    served = ", served by get" if record.blessed else ""
+    served = f", revoked: {on_one_line(why_revoked)}" if why_revoked else ", served by get" if record.blessed else ""
     lines = [f"key   {manifest.key}", f"state {record.state}{served}", f"plan  {manifest.plan_digest}"]
     lines += [f"      {f.name} ({megabytes(f.size)} MB) sha256 {f.sha256}" for f in manifest.plan.files]
     lines += ["", "what it answers"]

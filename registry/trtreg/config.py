@@ -102,6 +102,11 @@ class Settings:
         return setting.value if setting else ""
 
     @property
+    def refresh(self) -> float:
+        """Seconds for which what a remote store has said is good. Raises UsageError."""
+        return _not_negative("refresh", self.by_name["refresh"])
+
+    @property
     def limits(self) -> Limits:
         """What one child process may take."""
         return Limits(
@@ -116,6 +121,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "store": "where models and plans are kept: a directory or s3://BUCKET/PREFIX",
     "cache": "this machine's copies",
     "cache_size": "how much they may take: 50G, a number of bytes, 30% of the disk, or unlimited",
+    "refresh": "seconds for which a remote store's names and revocations are remembered",
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
     "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
@@ -158,6 +164,7 @@ def load_settings(
         "store": places.written(root / "store"),
         "cache": str(root / "cache"),
         "cache_size": "50%",
+        "refresh": "300",
         "time_limit": "3600",
         "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
     }
@@ -258,6 +265,16 @@ def _require_text(name: str, setting: Setting) -> None:
     except UnicodeEncodeError:
         # ONNX Runtime takes no path that isn't.
         raise UsageError(f"{name} is no UTF-8: {setting.value!r} (from {setting.origin})") from None
+
+
+def _not_negative(name: str, setting: Setting) -> float:
+    try:
+        value = float(setting.value)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"{name} must be a number from 0, not {setting.value!r} (from {setting.origin})")
+    return value
 
 
 def _positive(name: str, setting: Setting) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
-from trtreg.core.layout import MANIFESTS, REJECTED, UNPROVEN, manifest_name
+from trtreg.core.layout import MANIFESTS, MODELS, REFITS, REJECTED, REVOCATIONS, UNPROVEN, manifest_name
 from trtreg.core.manifest import read_manifest
 from trtreg.core.records import MalformedRecord
 from trtreg.core.trust import split_record
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trtreg.core.key import Key
     from trtreg.interfaces import Store
 
-_JSON = ("models/", "revocations/")
+_JSON = (MODELS, REFITS, REVOCATIONS)
 _TIMINGS = "timings/"
 
 

@@ -14,7 +14,7 @@ from trtreg.core.layout import REJECTED, UNPROVEN, blessed_name, manifest_name, 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
 from trtreg.core.records import MalformedRecord
-from trtreg.errors import NotFound, Rejected, Untrusted
+from trtreg.errors import NotFound, Rejected, Revoked, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +30,26 @@ class Publisher:
 
     catalog  opened when there is something to list: finding needs none
     forget   drops this machine's copy of what is rejected
+    revoked  why a plan of a key was withdrawn, None if it wasn't
     """
 
-    def __init__(self, *, store: Store, catalog: Callable[[], Catalog], forget: Callable[[Key], None]) -> None:
-        self._store, self._catalog, self._forget = store, catalog, forget
+    def __init__(
+        self,
+        *,
+        store: Store,
+        catalog: Callable[[], Catalog],
+        forget: Callable[[Key], None],
+        revoked: Callable[[Key, str], str | None] = lambda *_: None,
+    ) -> None:
+        self._store, self._catalog, self._forget, self._revoked = store, catalog, forget, revoked
 
     def find(self, key: Key) -> Manifest | None:
-        """The manifest of the plan that is blessed for `key`. Raises Untrusted if it isn't what it claims to be."""
+        """The manifest of the plan that is blessed for `key`. Raises Untrusted if it isn't what it claims to be,
+        Revoked if it was withdrawn."""
+        manifest = self._find(key)
+        return manifest and self._in_force(manifest)
+
+    def _find(self, key: Key) -> Manifest | None:
         plan_digest = self._blessed(key)
         if plan_digest is None:
             return None
@@ -46,9 +59,25 @@ class Publisher:
         return self._read(manifest_name(key, plan_digest), key)
 
     def find_unproven(self, key: Key) -> Manifest | None:
-        """A plan for `key` that waits in quarantine. Raises Untrusted."""
-        waiting = next(iter(self._store.record_names(f"{UNPROVEN}{key}/")), None)
-        return self._read(waiting, key) if waiting else None
+        """A plan for `key` that waits in quarantine. Raises Untrusted; Revoked if all that there are were withdrawn."""
+        names = self._store.record_names(f"{UNPROVEN}{key}/")
+        waiting = [manifest for name in names if (manifest := self._read(name, key))]
+        standing = (m for m in waiting if self._revoked(key, m.plan_digest) is None)
+        return next(standing, None) or (self._in_force(waiting[0]) if waiting else None)
+
+    def _in_force(self, manifest: Manifest) -> Manifest:
+        if why := self._revoked(manifest.key, manifest.plan_digest):
+            raise revoked(manifest.key, manifest.plan_digest, manifest.provenance.model, why)
+        return manifest
+
+    def _require_another(self, manifest: Manifest) -> None:
+        """Raise Revoked if the very plan that was withdrawn has been made again."""
+        if why := self._revoked(manifest.key, manifest.plan_digest):
+            raise Revoked(
+                f"the builder made the very plan of {manifest.provenance.model} again that was revoked: {why}",
+                hint="ask for another recipe, or for the model's next version; "
+                f"trtreg show {manifest.key[:12]}/{manifest.plan_digest[:12]} has its record",
+            )
 
     def has_rejected(self, key: Key) -> bool:
         """Whether the gate has refused a plan for `key`."""
@@ -82,23 +111,27 @@ class Publisher:
                 f"the store has no record of {key[:12]}/{digest[:12]}, which the catalog lists as {record.state}",
                 hint="it was pruned, or the catalog is of another store",
             )
-        return found
+        return self._in_force(found)
 
     def has_published(self, key: Key, plan_digest: str) -> bool:
-        """Whether that very plan has passed the gate for `key`, blessed or not."""
-        return self._store.read_record(manifest_name(key, plan_digest)) is not None
+        """Whether that very plan has passed the gate for `key`, blessed or not, and wasn't withdrawn since."""
+        there = self._store.read_record(manifest_name(key, plan_digest)) is not None
+        return there and self._revoked(key, plan_digest) is None
 
     def publish(self, manifest: Manifest, folder: Path, progress: Progress, *, replace: bool = False) -> Manifest:
         """Let `get` serve this engine, and return the one that it serves now.
 
         That is another if somebody published first; `replace` puts this one in its place, without touching
-        the other's bytes, and mends what is damaged of this one. `folder` holds the plan's files.
+        the other's bytes, and mends what is damaged of this one. `folder` holds the plan's files. Raises Revoked for
+        a plan that was withdrawn.
         """
+        self._require_another(manifest)
         key, digest = manifest.key, manifest.plan_digest
         self._put_files(manifest, folder, progress, heal=replace)
         self._write(manifest_name(key, digest), manifest, replace=replace)
-        # A pointer to a manifest that isn't there is what a crash or a rejection elsewhere left: no first writer.
-        if replace or (not self._store.insert_record(blessed_name(key), digest.encode()) and self.find(key) is None):
+        # A pointer to a manifest that isn't there is what a crash or a rejection elsewhere left, and one to a plan
+        # that was withdrawn serves nobody: neither is a first writer.
+        if replace or (not self._store.insert_record(blessed_name(key), digest.encode()) and not self._serves(key)):
             self._store.replace_record(blessed_name(key), digest.encode())
         self._store.delete_record(rejected_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
@@ -108,6 +141,10 @@ class Publisher:
             self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=False)
         return served
 
+    def _serves(self, key: Key) -> bool:
+        found = self._find(key)
+        return found is not None and self._revoked(key, found.plan_digest) is None
+
     def list_published(self, manifest: Manifest) -> None:
         """Make the catalog agree with the store: after a crash between the two, and when the catalog is new."""
         self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True)
@@ -116,8 +153,9 @@ class Publisher:
         """Keep a plan that nobody could run yet where only those who ask for unproven engines find it.
 
         Builders repeat themselves: if this very plan has been proven before, its manifest comes back with the
-        report, and nothing is kept. Raises Rejected if it was refused before.
+        report, and nothing is kept. Raises Rejected if it was refused before, Revoked if it was withdrawn.
         """
+        self._require_another(manifest)
         key, digest = manifest.key, manifest.plan_digest
         if proven := self._read(manifest_name(key, digest), key):
             return proven
@@ -151,6 +189,14 @@ class Publisher:
     def _put_files(self, manifest: Manifest, folder: Path, progress: Progress, *, heal: bool = False) -> None:
         for file in manifest.plan.files:
             self._store.put_blob(folder / file.name, file, progress, heal=heal)
+
+
+def revoked(key: Key, plan_digest: str, model: str, why: str) -> Revoked:
+    """What who asks for a withdrawn engine is told."""
+    return Revoked(
+        f"engine {key[:12]}/{plan_digest[:12]} of {model} was revoked: {why}",
+        hint="--rebuild builds another; trtreg revoke --list tells who revoked what",
+    )
 
 
 def _untrusted(message: str) -> Untrusted:

@@ -14,7 +14,7 @@ from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
-from trtreg.errors import Miss, Rejected, Unproven, Untrusted, UsageError
+from trtreg.errors import Miss, Rejected, Revoked, Unproven, Untrusted, UsageError
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Explanation, Reviewer
+    from trtreg.revocations import Revocations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,7 @@ class Registry:
     prepare      makes ready what publishing needs
     choose       which backend this machine takes for a request
     opener       loads an engine's plan
+    revocations  what was withdrawn after it had been published
     trust        whose records are believed, and what of this machine's cache was brought in under that
     """
 
@@ -95,6 +97,7 @@ class Registry:
         choose: Callable[[Request], Chosen],
         opener: Callable[[Manifest, Path], Session],
         trust: Trust,
+        revocations: Revocations,
         progress: Progress,
     ) -> None:
         self.models, self.progress = models, progress
@@ -102,7 +105,7 @@ class Registry:
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
         self._prover, self._prepare, self._plugins = prover, prepare, plugins
         self._work_folder, self._choose, self._opener = work_folder, choose, opener
-        self._trust = trust
+        self._trust, self._revocations = trust, revocations
 
     # --- get and build -------------------------------------------------------------------------------------
 
@@ -124,6 +127,7 @@ class Registry:
         offline: bool = False,
         rebuild: bool = False,
         allow_unproven: bool = False,
+        refresh: bool = False,
     ) -> Engine:
         """The engine of a model by name, in the command line's words: `get("yolov5s@prod", precision="fp16")`.
 
@@ -146,7 +150,9 @@ class Registry:
             )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        engine = self.ask(request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven)
+        engine = self.ask(
+            request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven, refresh=refresh
+        )
         if allow_unproven and engine.manifest.gate is None:
             warnings.warn(f"{engine.path} is not proven: it has never run", stacklevel=2)
         return engine
@@ -159,6 +165,7 @@ class Registry:
         offline: bool = False,
         rebuild: bool = False,
         allow_unproven: bool = False,
+        refresh: bool = False,
     ) -> Engine:
         """The engine that answers `request`: from the cache, from the store, or built, judged and published.
 
@@ -166,24 +173,23 @@ class Registry:
         offline         answer from this machine's cache alone
         rebuild         build even if there is an engine, and serve the new one if it passes the gate
         allow_unproven  serve a plan that no machine has run yet, if there is no proven one
+        refresh         ask the store what it has revoked, however short ago it was asked
         """
+        if refresh and offline:
+            raise UsageError("--refresh contradicts --offline")
         if rebuild and (offline or not build):
             raise UsageError("--rebuild contradicts --offline and --no-build")
         watch = Stopwatch()
         asked = self._pose(request, watch)
+        if refresh:
+            self._revocations.refresh()
         if not rebuild:
             with watch("cache"):
-                cached = self._find_here(self._cache, asked)
+                cached = self._find_here(self._cache, asked, offline=offline)
             if cached:
                 return self._engine(asked.key, cached, "cache", watch)
-            if offline and allow_unproven and (kept := self._find_here(self._unproven, asked)):
-                return self._engine(asked.key, kept, "cache", watch)
         if offline:
-            self._refuse_if_unverified(asked, allow_unproven=allow_unproven)
-            raise Miss(
-                f"{asked} is not in this machine's cache",
-                hint="without --offline it is fetched from the store or built",
-            )
+            return self._without_asking(asked, watch, allow_unproven=allow_unproven)
         with self._sole_maker(asked.key):
             watch.lap("wait")
             if not rebuild and (found := self._bring(asked, watch)):
@@ -196,6 +202,20 @@ class Registry:
                     hint="trtreg explain with the same options says why; without --no-build it is built",
                 )
             return self._build_and_admit(asked, watch, rebuild=rebuild, allow_unproven=allow_unproven)
+
+    def _without_asking(self, asked: Asked, watch: Stopwatch, *, allow_unproven: bool) -> Engine:
+        """What is left to those who are offline and find no proven engine in the cache. Raises Miss, Untrusted."""
+        if allow_unproven and (kept := self._find_here(self._unproven, asked, offline=True)):
+            return self._engine(asked.key, kept, "cache", watch)
+        if self._cache.find(asked.key) or (allow_unproven and self._unproven.find(asked.key)):
+            raise Untrusted(
+                f"{asked} is in this machine's cache, but was verified under other trusted keys, or none",
+                hint="without --offline it is verified again, and not fetched again",
+            )
+        raise Miss(
+            f"{asked} is not in this machine's cache",
+            hint="without --offline it is fetched from the store or built",
+        )
 
     def build(self, request: Request, *, rebuild: bool = False) -> Manifest:
         """The same without fetching: the manifest of the engine that is then in the store."""
@@ -243,21 +263,28 @@ class Registry:
             self._publisher().list_published(manifest)
         return self._engine(asked.key, engine, "store", watch)
 
-    def _find_here(self, cache: PlanCache, asked: Asked) -> CachedEngine | None:
-        """The engine, if this machine has it and verified it under the trust that is in force now.
+    def _bring_unless_revoked(self, asked: Asked, watch: Stopwatch) -> Engine | None:
+        try:
+            return self._bring(asked, watch)
+        except Revoked:
+            return None
 
-        One that came in under another is looked up in the store again, and verified; its files, if they are whole,
-        aren't fetched once more.
+    def _find_here(self, cache: PlanCache, asked: Asked, *, offline: bool = False) -> CachedEngine | None:
+        """The engine, if this machine has it, verified it under the trust that is in force now, and knows of no
+        revocation. Raises Revoked if nobody else is to be asked.
+
+        One that came in under another trust is looked up in the store again, and verified; its files, if they are
+        whole, aren't fetched once more. In the place of a revoked one the store may have another by now.
         """
         cached = cache.find(asked.key)
-        return cached if cached and self._trust.accepts(cached.policy) else None
+        if cached is None or not self._trust.accepts(cached.policy):
+            return None
+        why = self._revocations.why(asked.key, cached.plan_digest, offline=offline)
+        if why and offline:
+            from trtreg.publishing import revoked
 
-    def _refuse_if_unverified(self, asked: Asked, *, allow_unproven: bool) -> None:
-        if self._cache.find(asked.key) or (allow_unproven and self._unproven.find(asked.key)):
-            raise Untrusted(
-                f"{asked} is in this machine's cache, but was verified under other trusted keys, or none",
-                hint="without --offline it is verified again, and not fetched again",
-            )
+            raise revoked(asked.key, cached.plan_digest, str(asked.version), why)
+        return None if why else cached
 
     def _fetch_blob(self, file: StoredFile, destination: Path) -> None:
         self._store.fetch_blob(file, destination, self.progress)
@@ -271,7 +298,7 @@ class Registry:
             with watch("publish"):
                 served = self._settle(made, replace=rebuild)
             if served.gate is None:
-                if found := self._bring(asked, watch):
+                if found := self._bring_unless_revoked(asked, watch):
                     self.progress.say("the new plan waits to be proven; the engine that there is goes on being served")
                     return found
                 return self._serve_unproven(asked, served, made.hand_over, "built", watch, allowed=allow_unproven)
@@ -353,6 +380,10 @@ class Registry:
     def engine(self, key_prefix: str) -> EngineRecord:
         """The engine whose key begins so. Raises NotFound, UsageError."""
         return self._reviewer().engine(key_prefix)
+
+    def why_revoked(self, record: EngineRecord) -> str | None:
+        """Why an engine was withdrawn; None if it wasn't."""
+        return self._revocations.why(record.manifest.key, record.manifest.plan_digest)
 
     def build_log(self, key_prefix: str) -> str:
         """What the builder said while it made that engine. Raises NotFound, UsageError."""

@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
 from trtreg.core.verdict import GateReport, tolerance_for
-from trtreg.errors import NotFound, UsageError
+from trtreg.errors import NotFound, Revoked, UsageError
 from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
     from trtreg.core.engine import EngineRecord
+    from trtreg.core.key import Key
     from trtreg.core.request import Asked
     from trtreg.core.trust import Trust
     from trtreg.interfaces import Catalog, PlanCache, Store
     from trtreg.models import Models
     from trtreg.publishing import Publisher
+    from trtreg.revocations import Revocations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why a request hits or misses.
 
-    answer            `cache`, `store`, `unproven`, `rejected` or `miss`
+    answer            `cache`, `store`, `unproven`, `revoked`, `rejected` or `miss`
+    revoked           why the engine was withdrawn, empty if it wasn't
     rejection         the report that speaks against the engine, if it was rejected
     nearest           engines of other questions, with the fields that differ
     expected_seconds  what a build would take by history, None without any
@@ -34,6 +37,7 @@ class Explanation:
 
     asked: Asked
     answer: str
+    revoked: str
     rejection: GateReport | None
     nearest: tuple[Near, ...]
     expected_seconds: float | None
@@ -43,24 +47,28 @@ class Reviewer:
     """Reads the catalog and the store, and changes nothing."""
 
     def __init__(
-        self, *, models: Models, catalog: Catalog, store: Store, publisher: Publisher, cache: PlanCache, trust: Trust
+        self,
+        *,
+        models: Models,
+        catalog: Catalog,
+        store: Store,
+        publisher: Publisher,
+        cache: PlanCache,
+        trust: Trust,
+        revocations: Revocations,
     ) -> None:
         self._models, self._catalog, self._store = models, catalog, store
-        self._publisher, self._cache, self._trust = publisher, cache, trust
+        self._publisher, self._cache, self._trust, self._revocations = publisher, cache, trust, revocations
 
     def explain(self, asked: Asked) -> Explanation:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
-        rejection = None
-        cached = self._cache.find(asked.key)
-        if cached and self._trust.accepts(cached.policy):
-            answer = "cache"
-        elif self._publisher.find(asked.key):
-            answer = "store"
-        elif self._publisher.find_unproven(asked.key):
-            answer = "unproven"
-        else:
-            rejection = self.rejection(asked)
-            answer = "rejected" if rejection else "miss"
+        rejection, revoked = None, ""
+        try:
+            answer = self._found(asked.key)
+        except Revoked as error:
+            answer, revoked = "revoked", error.message
+        if answer == "miss" and (rejection := self.rejection(asked)):
+            answer = "rejected"
         digests = {v.facts.digest for v in self._models.all(asked.version.name)}
         published = EngineState.PUBLISHED
         others = [r.manifest for d in sorted(digests) for r in self._catalog.engines(model_digest=d, state=published)]
@@ -68,10 +76,20 @@ class Reviewer:
         return Explanation(
             asked=asked,
             answer=answer,
+            revoked=revoked,
             rejection=rejection,
             nearest=tuple(nearest(question, [m for m in others if m.key != asked.key])),
             expected_seconds=expected_seconds(question, others),
         )
+
+    def _found(self, key: Key) -> str:
+        """Where the engine is. Raises Revoked."""
+        cached = self._cache.find(key)
+        if cached and self._trust.accepts(cached.policy) and not self._revocations.why(key, cached.plan_digest):
+            return "cache"
+        if self._publisher.find(key):
+            return "store"
+        return "unproven" if self._publisher.find_unproven(key) else "miss"
 
     def rejection(self, asked: Asked) -> GateReport | None:
         """The report that still speaks against the key: under today's tolerance and on today's samples."""

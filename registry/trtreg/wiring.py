@@ -16,6 +16,7 @@ from trtreg.keys import signer_of, trust_of
 from trtreg.models import Models
 from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
+from trtreg.revocations import Revocations
 from trtreg.silence import SILENT
 from trtreg.storage import places
 from trtreg.storage.cache import Cache
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.review import Reviewer
+    from trtreg.revoking import Revoker
 
 _ABANDONED = 86400.0
 """Seconds without a byte written after which a draft in the store has no writer any more, wherever it was."""
@@ -82,6 +84,7 @@ def open_registry(
         choose=parts.choose_for,
         opener=parts.open_session,
         trust=parts.trust,
+        revocations=parts.revocations,
         progress=progress,
     )
 
@@ -101,6 +104,12 @@ def open_bencher(settings: Settings, progress: Progress = SILENT) -> Bencher:
         choose=parts.choose,
         progress=progress,
     )
+
+
+def open_revoker(settings: Settings, progress: Progress) -> Revoker:
+    """What withdraws engines. Raises UsageError where signatures are required and there is no key to sign with."""
+    parts = _Parts(settings, progress, None)
+    return parts.revoker
 
 
 def open_cache(settings: Settings) -> Cache:
@@ -166,6 +175,14 @@ class _Parts:
         )
         self.unproven = self.cache.unproven
         self._notes = Notes(settings.cache)
+        self.revocations = Revocations(
+            store=self.store,
+            notes=self._notes,
+            policy=self.trust.digest,
+            refresh=settings.refresh,
+            clock=time.time,
+            tell=progress.say,
+        )
         self.choose = partial(choice or choose, notes=self._notes)
 
     def _forget(self, key: Key) -> None:
@@ -209,7 +226,33 @@ class _Parts:
     def publisher(self) -> Publisher:
         from trtreg.publishing import Publisher
 
-        return Publisher(store=self.store, catalog=lambda: self.catalog, forget=self._forget)
+        return Publisher(
+            store=self.store,
+            catalog=lambda: self.catalog,
+            forget=self._forget,
+            revoked=self.revocations.why,
+        )
+
+    @cached_property
+    def revoker(self) -> Revoker:
+        import getpass
+        import socket
+        from datetime import UTC, datetime
+
+        from trtreg.revoking import Revoker
+
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # A container's user may have no name.
+            user = str(os.getuid())
+        return Revoker(
+            store=self.store,
+            catalog=lambda: self.catalog,
+            revocations=self.revocations,
+            now=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
+            by=f"{user}@{socket.gethostname()}",
+            progress=self._progress,
+        )
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -248,6 +291,7 @@ class _Parts:
             publisher=self.publisher,
             cache=self.cache,
             trust=self.trust,
+            revocations=self.revocations,
         )
 
     @cached_property

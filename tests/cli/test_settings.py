@@ -32,6 +32,7 @@ def test_the_defaults_lie_in_home(bare_console: Console, tmp_path: Path) -> None
         "store": (f"{home}/store", "default"),
         "cache": (f"{home}/cache", "default"),
         "cache_size": ("50%", "default"),
+        "refresh": ("300", "default"),
         "time_limit": ("3600", "default"),
         "memory_limit": ("", ""),
     }
@@ -113,6 +114,7 @@ def test_an_empty_variable_is_as_good_as_none(bare_console: Console, monkeypatch
         (b'signatures = "off"\n', "signatures can't be chosen by a file"),
         (b'signing_key = "/x"\n', "the signing key can't be chosen by a file"),
         (b'trusted_keys = "ed25519:x"\n', "keys can't be trusted by a file"),
+        (b"refresh = -1\n", "refresh must be a number from 0, not '-1'"),
         (b"memory_limit = -1\n", "memory_limit must be a positive number, not '-1'"),
     ],
 )

@@ -17,6 +17,7 @@ MANIFESTS = "manifests/"
 REJECTED = "rejected/"
 UNPROVEN = "unproven/"
 REFITS = "refits/"
+REVOCATIONS = "revocations/"
 
 
 def blob_name(sha256: str) -> str:
