@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trtreg.core.manifest import Manifest
     from trtreg.core.model import ModelFacts, ModelVersion, Sample
     from trtreg.core.names import ModelName
+    from trtreg.core.outline import Outline
     from trtreg.core.preparation import Prepared, PrepareOrder
     from trtreg.core.recipe import Recipe
     from trtreg.core.signature import Signature
@@ -221,6 +222,10 @@ class Workshop(Protocol):
 
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         """How many runs the sample holds. Raises UsageError for inputs that the model doesn't take."""
+        ...
+
+    def outline(self, model: Path, progress: Progress) -> Outline:
+        """What its graph looks like. Raises NotFound, UsageError, UnusableModel."""
         ...
 
     def prepare(self, order: PrepareOrder, progress: Progress) -> Prepared:

@@ -18,6 +18,7 @@ from trtreg.core.recipe import parse_shape
 from trtreg.errors import TrtregError, UnusableModel, UsageError
 from trtreg.onnx_models.examine import examine
 from trtreg.onnx_models.hygiene import perform_step
+from trtreg.onnx_models.outlining import outline
 from trtreg.testing import SilentProgress
 from trtreg.workshop.preparing import prepare
 from trtreg.workshop.supervisor import ChildWorkshop
@@ -70,6 +71,11 @@ def test_steps_are_done_in_their_order_and_told_as_lineage(tmp_path: Path) -> No
     assert [step.name for step in prepared.lineage.steps] == ["extract", "rename"]
     assert prepared.lineage.steps[1].parameters == {"p": "pooled", "images": "pictures"}
     assert prepared.lineage.steps[0].versions == {"onnx": onnx.__version__}
+
+
+def test_an_outline_comes_from_the_child_as_it_was_made_there(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "net.onnx")
+    assert ChildWorkshop(_LIMITS).outline(model, SilentProgress()) == outline(model)
 
 
 def test_a_fixed_shape_is_tried_out(tmp_path: Path) -> None:

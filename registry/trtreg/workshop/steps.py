@@ -28,6 +28,7 @@ from trtreg.workshop.wire import (
     Prepare,
     Task,
     TellGraph,
+    TellOutline,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = N
             from trtreg.gate.samples import read_sample
 
             return Cases(count=len(list(read_sample(task.sample, task.signature))))
+        case TellOutline():
+            from trtreg.onnx_models.outlining import outline
+
+            progress.stage("examine")
+            return outline(task.model)
         case Prepare():
             from trtreg.workshop.preparing import prepare
 

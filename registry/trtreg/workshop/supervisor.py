@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, cast
 from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
+from trtreg.core.outline import Outline
 from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import MalformedRecord
 from trtreg.core.signature import Signature
@@ -59,6 +60,9 @@ class ChildWorkshop:
 
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count
+
+    def outline(self, model: Path, progress: Progress) -> Outline:
+        return cast(Outline, self._perform(wire.TellOutline(model=model.absolute()), progress))
 
     def prepare(self, order: PrepareOrder, progress: Progress) -> Prepared:
         return cast(Prepared, self._perform(wire.Prepare(order=order), progress))
@@ -196,7 +200,11 @@ class _Child:
         return error
 
     def _error(self, message: str, *, hint: str) -> TrtregError:
-        kind = UnusableModel if isinstance(self._task, wire.Examine | wire.Inspect | wire.Prepare) else BuildFailed
+        kind = (
+            UnusableModel
+            if isinstance(self._task, wire.Examine | wire.Inspect | wire.TellOutline | wire.Prepare)
+            else BuildFailed
+        )
         return kind(message, hint=hint)
 
     def _hand_over(self) -> None:

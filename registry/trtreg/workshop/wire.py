@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, get_args
 
 from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.model import ModelFacts
+from trtreg.core.outline import Outline
 from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import from_json, from_plain, to_json, to_plain
 from trtreg.core.signature import Signature
@@ -52,6 +53,13 @@ class Cases:
     """How many runs a sample holds."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellOutline:
+    """Say what this ONNX file's graph looks like. Answered by Outline."""
+
+    model: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +105,8 @@ class Bench:
     order: BenchOrder
 
 
-Task = Examine | Inspect | CountCases | Prepare | TellGraph | Build | Judge | Bench
-Answer: TypeAlias = "ModelFacts | Inspection | Cases | Prepared | GraphOf | Built | GateReport | BenchReport"
+Task = Examine | Inspect | CountCases | TellOutline | Prepare | TellGraph | Build | Judge | Bench
+Answer: TypeAlias = "ModelFacts | Inspection | Cases | Outline | Prepared | GraphOf | Built | GateReport | BenchReport"
 _TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in get_args(Task)}
 
 
@@ -124,6 +132,8 @@ def _answer_type(task: Task) -> type[Answer]:
             return ModelFacts
         case CountCases():
             return Cases
+        case TellOutline():
+            return Outline
         case Prepare():
             return Prepared
         case TellGraph():
