@@ -57,7 +57,7 @@ class Bencher:
         """
         if rounds < 1 or warm_up < 0:
             raise UsageError("at least one round is measured")
-        records = [self._reviewer.engine(key) for key in keys]
+        records = [self._reviewer.verified(key) for key in keys]
         version = self._model_of(records)
         chosen = [self._machine_for(record, device) for record in records]
         with self._work_folder() as folder:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trtreg.interfaces import Store
+    from trtreg.seen import Seen
 
 KEPT = 8
 """How many revisions stay at least, the newest counted."""
@@ -41,10 +42,11 @@ class Names:
     """The models of one store. All raise Unreachable; reading, Untrusted for a record that isn't what it should be.
 
     pause  waits before the next attempt, of the given number, to change what others change at the same time
+    seen   knows the revisions that this machine has read, and refuses to go back
     """
 
-    def __init__(self, store: Store, *, pause: Callable[[int], None] = _pause) -> None:
-        self._store, self._pause = store, pause
+    def __init__(self, store: Store, *, pause: Callable[[int], None] = _pause, seen: Seen | None = None) -> None:
+        self._store, self._pause, self._seen = store, pause, seen
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -63,12 +65,19 @@ class Names:
     def read(self, name: str) -> Model | None:
         """The model as it is now; None for a name that the store doesn't know."""
         for attempt in range(_ATTEMPTS):
+            # Known before it is listed: what somebody else here reads in between isn't missing from the list.
+            expected = self._seen.highest(name) if self._seen else 0
             revision = self.revision(name)
+            if self._seen and revision < expected:
+                self._seen.refuse(name, revision, expected)
             if not revision:
                 return None
             content = self._store.read_record(model_name(name, revision))
             if content is not None:
-                return _parsed(content, name, revision)
+                model = _parsed(content, name, revision)
+                if self._seen:
+                    self._seen.remember(name, revision)
+                return model
             # Newer ones have come since it was listed, so many that this one has gone.
             self._pause(attempt)
         raise _too_busy(name, "read")

@@ -123,6 +123,11 @@ class Reviewer:
             raise UsageError(f"{key_prefix} begins {len(keys)} keys", hint=f"among them {among}")
         return next((r for r in records if r.blessed), records[0])
 
+    def verified(self, key_prefix: str) -> EngineRecord:
+        """The same, as the store has it, signature and all: for those who load the plan. Raises Untrusted, too."""
+        record = self.engine(key_prefix)
+        return replace(record, manifest=self._publisher.verified(record))
+
     def build_log(self, key_prefix: str) -> str:
         """What the builder of an engine said. Raises NotFound, also for a builder that keeps no log, and UsageError."""
         manifest = self.engine(key_prefix).manifest

@@ -199,6 +199,8 @@ def test_the_gate_loads_no_plan_that_nobody_stands_for(world: World, theft: Thef
 
     with pytest.raises(error):
         world.farm.judge_again(world.key)
+    with pytest.raises(error):
+        wiring.open_bencher(wiring.settings({"home": str(world.folder / "farm")})).bench([world.key])
 
 
 def test_other_bytes_under_the_plans_names_are_refused(world: World) -> None:
