@@ -43,9 +43,8 @@ def _keys(boxes: Sequence[Box], most: int) -> list[str]:
         return best
     # Runs of boxes that stand alone become one each; the order is one in which each comes after what it reads.
     alone = [key.startswith("#") for key in best]
-    length = max(
-        2, sum(alone) // max(most - len({k for k, a in zip(best, alone, strict=True) if not a}), most // 4) + 1
-    )
+    named = len({key for key in best if not key.startswith("#")})
+    length = max(2, sum(alone) // max(most - named, most // 4, 1) + 1)
     keys: list[str] = []
     for is_run, run in groupby(range(len(boxes)), key=lambda i: alone[i] and boxes[i].kind not in _ENDS):
         places = list(run)
