@@ -14,6 +14,7 @@ All raise errors of `trtreg.errors`; absence is None or False, failure an except
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -145,8 +146,9 @@ class Store(Protocol):
         right. Raises NotFound, Untrusted, Unreachable."""
         ...
 
-    def remove_blob(self, sha256: str) -> None:
-        """Absence is no error. Raises UsageError for what is no SHA-256."""
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
+        """Remove it, unless it was put at that time or later (seconds since 1970); whether it is gone. Raises
+        UsageError for what is no SHA-256."""
         ...
 
     def blobs(self) -> Iterator[StoredBlob]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -75,11 +76,14 @@ class MemoryStore:
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes(content)
 
-    def remove_blob(self, sha256: str) -> None:
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
         if not is_digest(sha256):
             raise UsageError(f"{sha256!r} is no SHA-256")
+        if self.modified.get(sha256, -math.inf) >= untouched_since:
+            return False
         self.contents.pop(sha256, None)
         self.modified.pop(sha256, None)
+        return True
 
     def blobs(self) -> Iterator[StoredBlob]:
         return iter([StoredBlob(name, len(self.contents[name]), self.modified[name]) for name in sorted(self.contents)])

@@ -94,12 +94,21 @@ def test_fetching_replaces_what_was_at_the_destination(store: Store, source: Pat
 
 def test_a_removed_blob_is_gone_and_absence_is_no_error(store: Store, source: Path, tmp_path: Path) -> None:
     file = put(store, source)
-    store.remove_blob(file.sha256)
-    store.remove_blob(file.sha256)
+    assert store.remove_blob(file.sha256)
+    assert store.remove_blob(file.sha256)
     assert not store.has_blob(file)
     assert list(store.blobs()) == []
     with pytest.raises(NotFound):
         store.fetch_blob(file, tmp_path / "back", SilentProgress())
+
+
+def test_a_blob_that_was_put_since_is_not_removed(store: Store, source: Path) -> None:
+    file = put(store, source)
+    assert not store.remove_blob(file.sha256, untouched_since=time.time() - 3600)
+    assert store.has_blob(file)
+    assert store.remove_blob(file.sha256, untouched_since=time.time() + 3600)
+    assert not store.has_blob(file)
+    assert store.remove_blob(file.sha256, untouched_since=time.time() - 3600)
 
 
 @pytest.mark.parametrize("name", ["", "../../../source", "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32])

@@ -78,6 +78,27 @@ class Draft:
         self.file.close()
 
 
+def remove_untouched(path: Path, *, since: float) -> bool:
+    """Remove a file unless it was written or touched at that time or later (seconds since 1970); whether it is gone.
+
+    It is taken out of sight before it is judged: whoever touches it meanwhile either does so before, and it comes back,
+    or finds none, and writes it.
+    """
+    aside = temporary_beside(path)
+    try:
+        if path.stat().st_mtime >= since:
+            return False
+        path.rename(aside)
+    except FileNotFoundError:
+        return True
+    untouched = aside.stat().st_mtime < since
+    if not untouched:
+        with suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink()
+    return untouched
+
+
 def temporary_beside(final: Path) -> Path:
     """A free temporary name in the folder of `final`, on however many hosts; whose it is, is for people to see."""
     host = "".join(letter for letter in os.uname().nodename if letter.isalnum() or letter in "-.")[:60]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from trtreg.core.digest import is_digest
 from trtreg.core.files import REFRESHED_AFTER, StoredBlob
 from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import NotFound, Untrusted, UsageError
-from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, sweep, sync_folder
+from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, remove_untouched, sweep, sync_folder
 from trtreg.storage.hashing import chunks, hash_through, sha256_file
 from trtreg.storage.names import require_record_name, require_record_prefix
 from trtreg.storage.reaching import reaching
@@ -95,13 +96,13 @@ class DirectoryStore:
                 _copy(incoming, draft, file, progress, hint=hint)
                 draft.replace(durable=False)
 
-    def remove_blob(self, sha256: str) -> None:
-        """Absence is no error. Whoever has the blob open keeps reading it."""
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
+        """Whoever has the blob open keeps reading it."""
         if not is_digest(sha256):
             raise UsageError(f"{sha256!r} is no SHA-256 of 64 lower-case hexadecimal digits")
         path = self._blob(sha256)
         with reaching(f"remove {path}"):
-            path.unlink(missing_ok=True)
+            return remove_untouched(path, since=untouched_since)
 
     def blobs(self) -> Iterator[StoredBlob]:
         """What is there, by SHA-256."""

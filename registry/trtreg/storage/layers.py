@@ -14,6 +14,7 @@ written to the same one. So every layer can be read, verified and pruned alone.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from dataclasses import dataclass
 from itertools import groupby
@@ -110,9 +111,9 @@ class LayeredStore:
                 return
         raise _worst(failures, self.location)
 
-    def remove_blob(self, sha256: str) -> None:
-        for layer in self._all_writable():
-            layer.store.remove_blob(sha256)
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
+        gone = [layer.store.remove_blob(sha256, untouched_since=untouched_since) for layer in self._all_writable()]
+        return all(gone)
 
     def blobs(self) -> Iterator[StoredBlob]:
         found = self._ask(lambda store: list(store.blobs()))

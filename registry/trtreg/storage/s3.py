@@ -10,6 +10,7 @@ the later one stays. `trtreg doctor --store` tells which servers do so.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -147,11 +148,16 @@ class S3Store:
         partial.empty()
         return False
 
-    def remove_blob(self, sha256: str) -> None:
-        """Absence is no error."""
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
+        """No server can be asked to delete what wasn't touched: between looking and deleting lies a round trip."""
         if not is_digest(sha256):
             raise UsageError(f"{sha256!r} is no SHA-256 of 64 lower-case hexadecimal digits")
+        if untouched_since < math.inf:
+            there = self._bucket.head(blob_name(sha256))
+            if there is None or there["LastModified"].timestamp() >= untouched_since:
+                return there is None
         self._delete(blob_name(sha256))
+        return True
 
     def blobs(self) -> Iterator[StoredBlob]:
         """What is there, by SHA-256."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -150,23 +149,11 @@ class Shelf:
     def remove_unused(self, key: str, *, used_before: float) -> bool:
         """`remove`, unless it is asked for even now. Returns whether it was removed.
 
-        The record is taken out of sight before its time is looked at: a reader either notes its use before that,
-        and the record comes back, or finds none.
+        A reader either notes its use before that, and the record stays, or finds none.
         """
-        from trtreg.storage.atomic import temporary_beside
+        from trtreg.storage.atomic import remove_untouched
 
-        record = self._record(key)
-        aside = temporary_beside(record)
-        try:
-            record.rename(aside)
-        except FileNotFoundError:
-            return True
-        unused = aside.stat().st_mtime < used_before
-        if not unused:
-            with suppress(FileExistsError):
-                os.link(aside, record)
-        aside.unlink()
-        return unused
+        return remove_untouched(self._record(key), since=used_before)
 
     def has(self, key: str) -> bool:
         """Whether the key has a record, be it torn."""

@@ -6,6 +6,7 @@ Names themselves aren't signed: docs/signatures.md says what one who may write t
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from trtreg.core.trust import Signatures, Trailer, Trust, signed_message, split_record
@@ -62,8 +63,8 @@ class SignedStore:
     def fetch_blob(self, file: StoredFile, destination: Path, progress: Progress) -> None:
         self.inner.fetch_blob(file, destination, progress)
 
-    def remove_blob(self, sha256: str) -> None:
-        self.inner.remove_blob(sha256)
+    def remove_blob(self, sha256: str, *, untouched_since: float = math.inf) -> bool:
+        return self.inner.remove_blob(sha256, untouched_since=untouched_since)
 
     def blobs(self) -> Iterator[StoredBlob]:
         return self.inner.blobs()
