@@ -95,7 +95,11 @@ def begun(folder: Path | None, file: StoredFile, destination: Path) -> Iterator[
         with Partial(folder / file.sha256) as partial:
             if partial.size > file.size:
                 partial.empty()
-            yield partial
+            try:
+                yield partial
+            finally:
+                if partial.size == 0:
+                    partial.path.unlink(missing_ok=True)
 
 
 @contextmanager

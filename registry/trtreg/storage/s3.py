@@ -123,7 +123,6 @@ class S3Store:
                 if self._complete(source, partial, file, progress) or self._complete(source, partial, file, progress):
                     partial.publish(destination)
                     return
-                partial.path.unlink(missing_ok=True)
         raise Untrusted(
             f"what {self.location} has as {name} isn't that: its SHA-256 is another",
             hint="the blob is damaged: remove it there, then build again or copy it from a store that has it",

@@ -7,6 +7,7 @@ case what is on the disk is the beginning of the file, and can be continued afte
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections import deque
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from botocore.response import StreamingBody
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
     from trtreg.core.files import StoredFile
     from trtreg.storage.s3_bucket import Bucket
@@ -39,6 +41,10 @@ _LONGEST_PAUSE = 20.0
 _BROKEN = (boto.IncompleteReadError, boto.ReadTimeoutError, boto.ResponseStreamingError, boto.HTTPClientError)
 
 
+class _OtherSize(Exception):
+    """The object has that many bytes, or so it seems."""
+
+
 class Source:
     """One blob in a bucket, as something to read from.
 
@@ -49,7 +55,6 @@ class Source:
         self, bucket: Bucket, name: str, file: StoredFile, *, sleep: Callable[[float], object] = time.sleep
     ) -> None:
         self._bucket, self._name, self._file, self._sleep = bucket, name, file, sleep
-        self._given_up = Event()
 
     def pieces(self, start: int) -> Generator[bytes | memoryview]:
         """The bytes from `start` on. Raises NotFound, Untrusted for another size, Unreachable."""
@@ -61,33 +66,33 @@ class Source:
     def _in_ranges(self, start: int, stop: int) -> Generator[bytes | memoryview]:
         beginnings = iter(range(start, stop, SEGMENT))
         under_way: deque[Future[bytearray]] = deque()
-        ranges = self._bucket.place.ranges
+        ranges, given_up = self._bucket.place.ranges, Event()
         pool = ThreadPoolExecutor(ranges, thread_name_prefix="trtreg-range")
         try:
             for begin in beginnings:
-                under_way.append(pool.submit(self._segment, begin, min(begin + SEGMENT, stop)))
+                under_way.append(pool.submit(self._segment, begin, min(begin + SEGMENT, stop), given_up))
                 # One more than there are connections, so that none waits for the disk.
                 if len(under_way) > ranges:
                     yield from _in_pieces(under_way.popleft().result())
             while under_way:
                 yield from _in_pieces(under_way.popleft().result())
         finally:
-            self._given_up.set()
+            given_up.set()
             pool.shutdown(cancel_futures=True)
 
-    def _segment(self, begin: int, end: int) -> bytearray:
+    def _segment(self, begin: int, end: int, given_up: Event) -> bytearray:
         content, filled = bytearray(end - begin), 0
         with closing(self._stream(begin, end)) as stream:
             for piece in stream:
                 content[filled : filled + len(piece)] = piece
                 filled += len(piece)
-                if self._given_up.is_set():
+                if given_up.is_set():
                     break
         return content
 
     def _stream(self, start: int, stop: int) -> Generator[bytes | memoryview]:
         """From one connection at a time; each picks up where the last one broke."""
-        at, patience = start, Patience(self._bucket.place.retries, self._sleep)
+        at, patience, is_other = start, Patience(self._bucket.place.retries, self._sleep), False
         while True:
             try:
                 with self._opened(at, stop) as body:
@@ -98,6 +103,11 @@ class Source:
                 if at >= stop:
                     return
                 reason: object = "the connection ended too early"
+            except _OtherSize as other:
+                # Where a connection ends within the headers, the last of their numbers loses its end.
+                if is_other:
+                    raise self._of_another_size(str(other)) from None
+                reason, is_other = f"the answer told of {other} bytes", True
             except (*_BROKEN, HTTPError, OSError) as error:
                 reason = error
             if not patience.has_more():
@@ -122,14 +132,14 @@ class Source:
                 if code_of(error) in ABSENT:
                     raise self._missing() from None
                 if code_of(error) in ("InvalidRange", "416"):
-                    raise self._of_another_size("fewer") from None
+                    raise _OtherSize("fewer") from None
                 raise
         body = answer["Body"]
         try:
             told = answer.get("ContentRange", "")
-            total = int(told.rpartition("/")[2]) if told else answer["ContentLength"]
-            if total != size:
-                raise self._of_another_size(str(total))
+            total = told.rpartition("/")[2] if told else answer.get("ContentLength", "unknown")
+            if str(total) != str(size):
+                raise _OtherSize(total)
             if not told:
                 # It answers with the whole whatever is asked for: what comes before is let pass.
                 _skip(body, start)
@@ -175,19 +185,36 @@ class Patience:
 
 
 def read_whole(bucket: Bucket, name: str, sleep: Callable[[float], object]) -> bytes:
-    """A small object, asked for again if the connection breaks. Raises ClientError."""
+    """A small object, asked for again if the connection breaks or damages it. Raises ClientError.
+
+    Nothing else vouches for a record: its MD5, which servers tell as its ETag, tells of damage on the way. Where they
+    tell something else, two readings must agree.
+    """
     patience = Patience(bucket.place.retries, sleep)
+    before: bytes | None = None
     while True:
+        answer = bucket.client.get_object(**bucket.at(name))
         try:
-            with closing(bucket.client.get_object(**bucket.at(name))["Body"]) as body:
-                return body.read()
-        except (*_BROKEN, HTTPError) as error:
-            if not patience.has_more():
-                raise Unreachable(
-                    f"can't read {name}: {bucket.described()}: the connection broke {patience.spent} times: {error}",
-                    hint="try again",
-                ) from None
+            with closing(answer["Body"]) as body:
+                content = body.read()
+            reason: object = "the answer ended too early"
+            if len(content) == answer.get("ContentLength"):
+                if content == before or _is_as_told(content, answer):
+                    return content
+                before, reason = content, "the bytes were damaged on the way"
+        except (*_BROKEN, HTTPError, OSError) as error:
+            reason = error
+        if not patience.has_more():
+            raise Unreachable(
+                f"can't read {name}: {bucket.described()}: {patience.spent} attempts failed: {reason}", hint="try again"
+            )
         patience.wait()
+
+
+def _is_as_told(content: bytes, answer: GetObjectOutputTypeDef) -> bool:
+    if str(answer.get("ServerSideEncryption", "")).startswith("aws:kms"):
+        return True
+    return answer.get("ETag", "").strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _in_pieces(segment: bytearray) -> Iterator[memoryview]:
