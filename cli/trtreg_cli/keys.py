@@ -87,18 +87,20 @@ def distrust(ctx: click.Context, key_id: str) -> None:
 
 
 @key.command()
+@click.option("--instead-of", default="", metavar="ID", help="Sign anew what this trusted key has signed, too.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be signed, and what wouldn't.")
 @click.pass_context
-def sign(ctx: click.Context, dry_run: bool) -> None:
+def sign(ctx: click.Context, instead_of: str, dry_run: bool) -> None:
     """Sign the unsigned records that are in the store already, once they are found to be sound.
 
+    With --instead-of also those that another key has signed: for changing keys.
     Exit 7 if any isn't. Nobody else should write to the store meanwhile.
     """
     from trtreg.wiring import endorse_store
 
     signed, unsound = 0, 0
     with progress_of(ctx) as progress:
-        for record in endorse_store(settings_of(ctx), progress, dry_run=dry_run):
+        for record in endorse_store(settings_of(ctx), progress, instead_of=instead_of, dry_run=dry_run):
             if record.problem:
                 unsound += 1
                 click.echo(on_one_line(f"{record.name}: {record.problem}"), err=True)

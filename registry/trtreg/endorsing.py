@@ -8,22 +8,25 @@ somewhere, that the bytes which they name are there.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
-from trtreg.core.layout import MANIFESTS, MODELS, REFITS, REJECTED, REVOCATIONS, UNPROVEN, manifest_name
+from trtreg.core.layout import MANIFESTS, MODELS, REFITS, REJECTED, REVOCATIONS, UNPROVEN, manifest_name, model_name
 from trtreg.core.manifest import read_manifest
-from trtreg.core.records import MalformedRecord
+from trtreg.core.model import Model
+from trtreg.core.records import MalformedRecord, from_json
+from trtreg.core.refit import read_refit_source
+from trtreg.core.revocation import read_revocation
 from trtreg.core.trust import split_record
 
 if TYPE_CHECKING:
+    from trtreg.core.files import StoredFile
     from trtreg.core.key import Key
+    from trtreg.core.trust import Trailer
     from trtreg.interfaces import Store
 
-_JSON = (MODELS, REFITS, REVOCATIONS)
 _TIMINGS = "timings/"
 
 
@@ -35,17 +38,27 @@ class Endorsed:
     problem: str
 
 
-def endorse(store: Store, sign: Callable[[str, bytes], bytes], *, dry_run: bool = False) -> Iterator[Endorsed]:
+def endorse(
+    store: Store,
+    sign: Callable[[str, bytes], bytes],
+    *,
+    replaces: Callable[[str, bytes, Trailer], bool] = lambda *_: False,
+    dry_run: bool = False,
+) -> Iterator[Endorsed]:
     """Sign every unsigned record of `store` that is sound; tell of each.
 
-    store  as it lies there, signatures and all
-    sign   a record's whole content, signed, from its name and content
+    store     as it lies there, signatures and all
+    sign      a record's whole content, signed, from its name and content
+    replaces  whether the signature that a record has is to give way to ours
 
     Nobody else should write meanwhile: a record that is replaced in this very moment could come back.
     """
     for name in store.record_names(""):
-        content = store.read_record(name)
-        if content is None or split_record(content)[1] is not None:
+        record = store.read_record(name)
+        if record is None:
+            continue
+        content, trailer = split_record(record)
+        if trailer is not None and not replaces(name, content, trailer):
             continue
         problem = _problem(store, name, content)
         if not problem and not dry_run:
@@ -61,9 +74,14 @@ def _problem(store: Store, name: str, content: bytes) -> str:
         return _problem_of_manifest(store, name, content)
     if name.startswith(_TIMINGS):
         return "" if name.endswith(f"/{hashlib.sha256(content).hexdigest()}") else "its content has another SHA-256"
-    if name.startswith(_JSON):
-        return "" if _is_object(content) else "it is no JSON object"
-    return "it is of a kind that this trtreg doesn't know"
+    reader = next((read for folder, read in _READERS.items() if name.startswith(folder)), None)
+    if reader is None:
+        return "it is of a kind that this trtreg doesn't know"
+    try:
+        own_name, files = reader(name, content)
+    except ValueError as error:
+        return str(error)
+    return f"it is {own_name}" if own_name != name else _missing(store, files)
 
 
 def _problem_of_pointer(store: Store, name: str, content: bytes) -> str:
@@ -81,15 +99,35 @@ def _problem_of_manifest(store: Store, name: str, content: bytes) -> str:
         return str(error)
     if name.split("/")[1:] != [manifest.key, f"{manifest.plan_digest}.json"]:
         return f"it is the manifest of key {manifest.key} and plan {manifest.plan_digest}"
-    missing = [file.name for file in manifest.plan.files if not store.has_blob(file)]
+    return _missing(store, manifest.plan.files)
+
+
+def _missing(store: Store, files: Iterable[StoredFile]) -> str:
+    missing = [file.name for file in files if not store.has_blob(file)]
     return f"the store lacks {', '.join(missing)}" if missing else ""
 
 
-def _is_object(content: bytes) -> bool:
-    try:
-        return isinstance(json.loads(content), dict)
-    except ValueError:
-        return False
+def _read_model(_: str, content: bytes) -> tuple[str, list[StoredFile]]:
+    model = from_json(Model, content)
+    files = [file for v in model.versions for file in (*v.facts.source.files, *(s.file for s in v.samples))]
+    return model_name(model.name, model.revision), files
+
+
+def _read_refit(name: str, content: bytes) -> tuple[str, list[StoredFile]]:
+    source = read_refit_source(content, name)
+    return source.name, list(source.plan.files)
+
+
+def _read_revocation(_: str, content: bytes) -> tuple[str, list[StoredFile]]:
+    return read_revocation(content).record_name, []
+
+
+_READERS: Mapping[str, Callable[[str, bytes], tuple[str, list[StoredFile]]]] = {
+    MODELS: _read_model,
+    REFITS: _read_refit,
+    REVOCATIONS: _read_revocation,
+}
+"""The name that a record has by its own account, and the files that it needs. Raise MalformedRecord."""
 
 
 def _as_key(text: str) -> Key:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
+    from trtreg.core.trust import Trailer
     from trtreg.diagnosis import Diagnosis
     from trtreg.endorsing import Endorsed
     from trtreg.interfaces import Catalog, Progress, Session, Workshop
@@ -127,15 +128,29 @@ def open_store(settings: Settings, progress: Progress) -> SignedStore:
     )
 
 
-def endorse_store(settings: Settings, progress: Progress, *, dry_run: bool) -> Iterator[Endorsed]:
-    """Sign what is in the store already; see `endorsing`. Raises UsageError where there is no key to sign with."""
+def endorse_store(
+    settings: Settings, progress: Progress, *, instead_of: str = "", dry_run: bool = False
+) -> Iterator[Endorsed]:
+    """Sign what is in the store already, also what the key `instead_of` has signed; see `endorsing`.
+
+    Raises UsageError where there is no key to sign with, or that one isn't trusted.
+    """
     from trtreg.endorsing import endorse
 
     if signer_of(settings) is None:
         raise UsageError("there is no key to sign with", hint="trtreg key new makes one, TRTREG_SIGNING_KEY names one")
     store = open_store(settings, progress)
     store.require_signer()
-    return endorse(store.inner, store.signed, dry_run=dry_run)
+    if instead_of and store.trust.key(instead_of) is None:
+        raise UsageError(
+            f"the key {instead_of} isn't trusted here, so nothing can be said for what it has signed",
+            hint="trtreg key ls lists those that are; distrust it afterwards",
+        )
+
+    def replaces(name: str, content: bytes, trailer: Trailer) -> bool:
+        return bool(instead_of) and trailer.key_id == instead_of and store.fits(name, content, trailer)
+
+    return endorse(store.inner, store.signed, replaces=replaces, dry_run=dry_run)
 
 
 def deliver(engine: Engine, destination: str) -> Path:

@@ -219,3 +219,20 @@ finally:
 
     assert done.stdout == built.out
     assert not {m.partition(".")[0] for m in done.stderr.split()} & {"cryptography", "sqlalchemy", "numpy", "boto3"}
+
+
+def test_a_new_key_takes_the_place_of_an_old_one(
+    bare_console: Console, built: Answer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = parse_key(bare_console("key", "new").line)
+    bare_console("key", "sign")
+    new = bare_console("key", "new", "--output", tmp_path / "new.pem")
+    monkeypatch.setenv("TRTREG_SIGNING_KEY", str(tmp_path / "new.pem"))
+    assert bare_console("key", "sign").line == "signed 0 records"
+
+    assert "isn't trusted" in bare_console("key", "sign", "--instead-of", "0" * 16).refused(2)
+    assert bare_console("key", "sign", "--instead-of", old.id).line != "signed 0 records"
+    bare_console("key", "distrust", old.id)
+
+    assert parse_key(new.line).id in bare_console("key", "ls").out
+    assert bare_console("get", "tiny", "--no-build") == built

@@ -114,6 +114,10 @@ class SignedStore:
             return content
         return content + Trailer(signer.public.id, signer.sign(signed_message(name, content))).written()
 
+    def fits(self, name: str, content: bytes, trailer: Trailer) -> bool:
+        """Whether a trusted key has signed this."""
+        return self._refusal(name, content, trailer) is None
+
     def require_signer(self) -> None:
         """Raise UsageError if what is written here couldn't be read here: better before a build than after it."""
         if self.trust.mode is not Signatures.REQUIRE:
