@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from trtreg.registry import Engine
 
+RETRY = "Build even if that has failed before and is remembered."
+
 
 @click.command()
 @request_options
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--no-build", is_flag=True, help="A miss is exit 3 instead of a build.")
 @click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.option("--retry", is_flag=True, help=RETRY)
 @click.option("--refresh", is_flag=True, help="Ask a remote store now for what changed; else every TRTREG_REFRESH s.")
 @click.option("--allow-unproven", is_flag=True, help="Serve a plan that no machine has run yet, with a warning.")
 @loudness_options
@@ -35,6 +38,7 @@ def get(
     no_build: bool,
     offline: bool,
     rebuild: bool,
+    retry: bool,
     refresh: bool,
     allow_unproven: bool,
     **asked: Any,
@@ -51,6 +55,7 @@ def get(
             build=not no_build,
             offline=offline,
             rebuild=rebuild,
+            retry=retry,
             allow_unproven=allow_unproven,
             refresh=refresh,
         )
@@ -61,13 +66,14 @@ def get(
 @click.command()
 @request_options
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.option("--retry", is_flag=True, help=RETRY)
 @loudness_options
 @click.pass_context
-def build(ctx: click.Context, /, rebuild: bool, **asked: Any) -> None:
+def build(ctx: click.Context, /, rebuild: bool, retry: bool, **asked: Any) -> None:
     """Have an engine in the store without fetching it; print its key."""
     request = request_of(**asked)
     with registry_of(ctx) as registry:
-        manifest = registry.build(request, rebuild=rebuild)
+        manifest = registry.build(request, rebuild=rebuild, retry=retry)
     click.echo(manifest.key)
 
 

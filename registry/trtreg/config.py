@@ -107,6 +107,11 @@ class Settings:
         return _not_negative("refresh", self.by_name["refresh"])
 
     @property
+    def heartbeat(self) -> float:
+        """Seconds between two signs of life of a builder."""
+        return _positive("heartbeat", self.by_name["heartbeat"])
+
+    @property
     def limits(self) -> Limits:
         """What one child process may take."""
         return Limits(
@@ -124,6 +129,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "refresh": "seconds for which a remote store's names and revocations are remembered",
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
+    "heartbeat": "seconds between a builder's signs of life: after three it counts as dead, and another builds",
     "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
     "signatures": "require, warn or off: what becomes of records that no trusted key has signed",
     "signing_key": "file of the private key that signs what is written",
@@ -167,6 +173,7 @@ def load_settings(
         "refresh": "300",
         "time_limit": "3600",
         "memory_limit": f"{physical_memory * 0.8 / _GIB:.1f}",
+        "heartbeat": "5",
     }
     # A file in home has been found by it, and can't move it any more.
     chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}

@@ -60,6 +60,36 @@ class BuildFailed(TrtregError):
     kind = "build-failed"
 
 
+class OutOfMemory(BuildFailed):
+    """Memory was what lacked, the machine's or the GPU's: the same build may do elsewhere, or in an hour."""
+
+    kind = "out-of-memory"
+
+
+class OutOfTime(BuildFailed):
+    """The build took longer than it may."""
+
+    kind = "out-of-time"
+
+
+class Disturbed(BuildFailed):
+    """The builder crashed, or its machine was at fault: a full disk, a library that isn't there."""
+
+    kind = "disturbed"
+
+
+class Cancelled(BuildFailed):
+    """Somebody called the build off."""
+
+    kind = "cancelled"
+
+
+class LeaseLost(BuildFailed):
+    """This builder gave no sign of life for so long that another took its place: it may not publish any more."""
+
+    kind = "lease-lost"
+
+
 class Rejected(TrtregError):
     """The gate refused the plan: it doesn't agree with ONNX Runtime's run of the original model."""
 

@@ -2,6 +2,7 @@
 
     seam        embedded default             elsewhere
     Catalog     catalog.sql over SQLite      the same over PostgreSQL
+    Leases      catalog.leases over SQLite   the same over PostgreSQL
     Store       storage.directory            storage.s3
     PlanCache   storage.cache                -
     Notes       storage.notes                -
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trtreg.core.engine import CachedEngine, EngineRecord
     from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
+    from trtreg.core.lease import Failure, Holder, Lease, Owner, Pulse
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
     from trtreg.core.model import ModelFacts, ModelVersion, Sample
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from trtreg.core.target import Target
     from trtreg.core.verdict import GateReport
     from trtreg.core.work import Built, WorkOrder
+    from trtreg.errors import TrtregError
 
     Tensor = NDArray[np.generic]
 
@@ -97,10 +100,10 @@ class Catalog(Protocol):
         """Replace the model's own tolerances. Raises NotFound."""
         ...
 
-    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool, lease: Lease | None = None) -> None:
         """Insert the engine (key and plan digest) or move it to `state`; with `bless`, make it the one of its key
         that is served. The manifest recorded last is kept: it has the newest report. Raises UsageError for a step that
-        `core.lifecycle` forbids."""
+        `core.lifecycle` forbids. With a `lease`, nothing is recorded unless it is held still: raises LeaseLost."""
         ...
 
     def engines(
@@ -112,6 +115,41 @@ class Catalog(Protocol):
         limit: int | None = None,
     ) -> list[EngineRecord]:
         """Engines, newest first."""
+        ...
+
+
+class Leases(Protocol):
+    """Who makes what, across all machines that share a catalog, and why nobody does. By the database's clock."""
+
+    def claim(self, subject: str, owner: Owner, *, seconds: float, retry: bool = False) -> Lease | Holder | Failure:
+        """The lease of `subject` for so long, if it is free: never held, released, expired, or held from the owner's
+        own `place`. Else who has it; or why it failed, as long as that is remembered: `retry` forgets it first."""
+        ...
+
+    def renew(self, lease: Lease, *, seconds: float, phase: str = "") -> Pulse:
+        """A sign of life: the lease ends so many seconds from now. One that has expired comes back to life unless
+        another owner has had it since."""
+        ...
+
+    def release(self, lease: Lease, error: TrtregError | None = None, *, allowed: float = 0.0) -> None:
+        """Let others have it. An `error` is remembered for as long as `core.lease` says, with what it was `allowed`
+        to take. Nothing happens to a lease that is lost."""
+        ...
+
+    def look(self, subject: str) -> Holder | Failure | None:
+        """Who makes it now, else why it failed, else None."""
+        ...
+
+    def require(self, lease: Lease) -> None:
+        """Raises LeaseLost if another owner has had it since."""
+        ...
+
+    def cancel(self, subject: str) -> bool:
+        """Ask its holder to end the build; whether there is one. The next sign of life tells it."""
+        ...
+
+    def live(self) -> list[Holder]:
+        """All leases that are held now, by subject: what they are about to publish isn't to be pruned."""
         ...
 
 

@@ -28,6 +28,7 @@ class Prover:
     """Judges engines on this machine, and lets their state follow the verdict.
 
     choose  this machine's backend and target for the runtime of a plan, on the GPU `device`
+    on_gpu  waits for this build's turn on a GPU, by UUID
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Prover:
         cache: PlanCache,
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[..., Chosen],
+        on_gpu: Callable[[str], AbstractContextManager[None]],
         progress: Progress,
     ) -> None:
+        self._on_gpu = on_gpu
         self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
         self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
 
@@ -66,7 +69,8 @@ class Prover:
                 hint=f"it takes {manifest.target}",
             )
         with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
-            judged = self._maker.judge_again(record, version, chosen, folder)
+            with self._on_gpu(chosen.gpu):
+                judged = self._maker.judge_again(record, version, chosen, folder)
             if judged.report.verdict is not Verdict.PASSED:
                 self._withdraw(judged, chosen.target)
             elif record.state is not EngineState.PUBLISHED:

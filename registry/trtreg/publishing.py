@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from trtreg.core.engine import EngineRecord
     from trtreg.core.key import Key
+    from trtreg.core.lease import Lease
     from trtreg.interfaces import Catalog, Progress, Store
 
 
@@ -31,6 +32,7 @@ class Publisher:
     catalog  opened when there is something to list: finding needs none
     forget   drops this machine's copy of what is rejected
     revoked  why a plan of a key was withdrawn, None if it wasn't
+    fence    the lease under which this thread builds, held at this moment; raises for a builder that lost it
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Publisher:
         catalog: Callable[[], Catalog],
         forget: Callable[[Key], None],
         revoked: Callable[[Key, str], str | None] = lambda *_: None,
+        fence: Callable[[], Lease | None] = lambda: None,
     ) -> None:
-        self._store, self._catalog, self._forget, self._revoked = store, catalog, forget, revoked
+        self._store, self._catalog, self._forget = store, catalog, forget
+        self._revoked, self._fence = revoked, fence
 
     def find(self, key: Key) -> Manifest | None:
         """The manifest of the plan that is blessed for `key`. Raises Untrusted if it isn't what it claims to be,
@@ -123,12 +127,13 @@ class Publisher:
 
         That is another if somebody published first; `replace` puts this one in its place, without touching
         the other's bytes, and mends what is damaged of this one. `folder` holds the plan's files. Raises Revoked for
-        a plan that was withdrawn.
+        a plan that was withdrawn; LeaseLost: what was put then is an orphan.
         """
         self._require_another(manifest)
         key, digest = manifest.key, manifest.plan_digest
         self._put_files(manifest, folder, progress, heal=replace)
         self._write(manifest_name(key, digest), manifest, replace=replace)
+        lease = self._fence()
         # A pointer to a manifest that isn't there is what a crash or a rejection elsewhere left, and one to a plan
         # that was withdrawn serves nobody: neither is a first writer.
         if replace or (not self._store.insert_record(blessed_name(key), digest.encode()) and not self._serves(key)):
@@ -136,18 +141,18 @@ class Publisher:
         self._store.delete_record(rejected_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
         served = self.find(key) or manifest
-        self.list_published(served)
+        self.list_published(served, lease)
         if served.plan_digest != digest:
-            self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=False)
+            self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=False, lease=lease)
         return served
 
     def _serves(self, key: Key) -> bool:
         found = self._find(key)
         return found is not None and self._revoked(key, found.plan_digest) is None
 
-    def list_published(self, manifest: Manifest) -> None:
+    def list_published(self, manifest: Manifest, lease: Lease | None = None) -> None:
         """Make the catalog agree with the store: after a crash between the two, and when the catalog is new."""
-        self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True)
+        self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True, lease=lease)
 
     def quarantine(self, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
         """Keep a plan that nobody could run yet where only those who ask for unproven engines find it.
@@ -166,8 +171,9 @@ class Publisher:
                 hint=f"trtreg show {key[:12]}/{digest[:12]} has the report",
             )
         self._put_files(manifest, folder, progress)
+        lease = self._fence()
         self._write(unproven_name(key, digest), manifest)
-        self._catalog().record_engine(manifest, EngineState.UNPROVEN, bless=False)
+        self._catalog().record_engine(manifest, EngineState.UNPROVEN, bless=False, lease=lease)
         return manifest
 
     def reject(self, manifest: Manifest, folder: Path, progress: Progress) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trtreg.core.verdict import GateReport
     from trtreg.errors import TrtregError
     from trtreg.interfaces import PlanCache, Progress, Session, Store
+    from trtreg.leasing import Turns
     from trtreg.making import Made, Maker
     from trtreg.models import Models
     from trtreg.plugins import Plugins
@@ -74,6 +75,7 @@ class Registry:
     unproven     where plans from quarantine are kept on this machine, apart from those that are served
     work_folder  a context of an empty folder for one build, on the cache's file system
     prepare      makes ready what publishing needs
+    turns        whose turn it is to build, among all machines
     choose       which backend this machine takes for a request
     opener       loads an engine's plan
     revocations  what was withdrawn after it had been published
@@ -94,6 +96,7 @@ class Registry:
         prepare: Callable[[], object],
         plugins: Callable[[], Plugins],
         work_folder: Callable[[], AbstractContextManager[Path]],
+        turns: Turns,
         choose: Callable[[Request], Chosen],
         opener: Callable[[Manifest, Path], Session],
         trust: Trust,
@@ -104,7 +107,7 @@ class Registry:
         self._store, self._cache, self._unproven = store, cache, unproven
         self._publisher, self._maker, self._reviewer = publisher, maker, reviewer
         self._prover, self._prepare, self._plugins = prover, prepare, plugins
-        self._work_folder, self._choose, self._opener = work_folder, choose, opener
+        self._work_folder, self._turns, self._choose, self._opener = work_folder, turns, choose, opener
         self._trust, self._revocations = trust, revocations
 
     # --- get and build -------------------------------------------------------------------------------------
@@ -126,6 +129,7 @@ class Registry:
         build: bool = True,
         offline: bool = False,
         rebuild: bool = False,
+        retry: bool = False,
         allow_unproven: bool = False,
         refresh: bool = False,
     ) -> Engine:
@@ -151,7 +155,13 @@ class Registry:
         except ValueError as error:
             raise UsageError(str(error)) from None
         engine = self.ask(
-            request, build=build, offline=offline, rebuild=rebuild, allow_unproven=allow_unproven, refresh=refresh
+            request,
+            build=build,
+            offline=offline,
+            rebuild=rebuild,
+            retry=retry,
+            allow_unproven=allow_unproven,
+            refresh=refresh,
         )
         if allow_unproven and engine.manifest.gate is None:
             warnings.warn(f"{engine.path} is not proven: it has never run", stacklevel=2)
@@ -164,6 +174,7 @@ class Registry:
         build: bool = True,
         offline: bool = False,
         rebuild: bool = False,
+        retry: bool = False,
         allow_unproven: bool = False,
         refresh: bool = False,
     ) -> Engine:
@@ -172,6 +183,7 @@ class Registry:
         build           whether a miss may be built; if not, it raises Miss
         offline         answer from this machine's cache alone
         rebuild         build even if there is an engine, and serve the new one if it passes the gate
+        retry           build even if that has failed a short while ago
         allow_unproven  serve a plan that no machine has run yet, if there is no proven one
         refresh         ask the store what it has revoked, however short ago it was asked
         """
@@ -192,16 +204,21 @@ class Registry:
             return self._without_asking(asked, watch, allow_unproven=allow_unproven)
         with self._sole_maker(asked.key):
             watch.lap("wait")
-            if not rebuild and (found := self._bring(asked, watch)):
-                return found
-            if not rebuild and (waiting := self._publisher().find_unproven(asked.key)):
-                return self._serve_unproven(asked, waiting, self._fetch_blob, "store", watch, allowed=allow_unproven)
-            if not build:
-                raise Miss(
-                    f"no engine of {asked}",
-                    hint="trtreg explain with the same options says why; without --no-build it is built",
-                )
-            return self._build_and_admit(asked, watch, rebuild=rebuild, allow_unproven=allow_unproven)
+            while True:
+                if not rebuild and (found := self._found(asked, watch, allow_unproven=allow_unproven)):
+                    return found
+                self._require_leave_to_build(asked, build)
+                with self._turn(asked, rebuild=rebuild, retry=retry) as ours:
+                    watch.lap("wait")
+                    if ours:
+                        return self._build_and_admit(asked, watch, rebuild=rebuild, allow_unproven=allow_unproven)
+
+    def _require_leave_to_build(self, asked: Asked, build: bool) -> None:
+        if not build:
+            raise Miss(
+                f"no engine of {asked}",
+                hint="trtreg explain with the same options says why; without --no-build it is built",
+            )
 
     def _without_asking(self, asked: Asked, watch: Stopwatch, *, allow_unproven: bool) -> Engine:
         """What is left to those who are offline and find no proven engine in the cache. Raises Miss, Untrusted."""
@@ -217,21 +234,17 @@ class Registry:
             hint="without --offline it is fetched from the store or built",
         )
 
-    def build(self, request: Request, *, rebuild: bool = False) -> Manifest:
+    def build(self, request: Request, *, rebuild: bool = False, retry: bool = False) -> Manifest:
         """The same without fetching: the manifest of the engine that is then in the store."""
         watch = Stopwatch()
         asked = self._pose(request, watch)
         with self._sole_maker(asked.key):
-            publisher = self._publisher()
-            there = None if rebuild else publisher.find(asked.key) or publisher.find_unproven(asked.key)
-            if there:
-                return there
-            self._refuse_if_rejected_before(asked, rebuild=rebuild)
-            with self._work_folder() as folder:
-                made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)
-                if rebuild:
-                    self._cache.forget(asked.key)
-                return self._settle(made, replace=rebuild)
+            while True:
+                if not rebuild and (there := self._in_store(asked.key)):
+                    return there
+                with self._turn(asked, rebuild=rebuild, retry=retry) as ours:
+                    if ours:
+                        return self._build(asked, watch, rebuild=rebuild)
 
     def _pose(self, request: Request, watch: Stopwatch) -> Asked:
         with watch("resolve"):
@@ -249,6 +262,25 @@ class Registry:
             self.progress.say(f"another process is making this engine ({holder}); waiting for it")
 
         return self._cache.lock(key, waiting)
+
+    def _turn(self, asked: Asked, *, rebuild: bool, retry: bool) -> AbstractContextManager[bool]:
+        """The same among all machines: whether it is ours to build; if not, another has built it meanwhile."""
+
+        def made() -> bool:
+            return not rebuild and self._in_store(asked.key) is not None
+
+        return self._turns.only(asked.key, made=made, retry=retry or rebuild)
+
+    def _in_store(self, key: Key) -> Manifest | None:
+        return self._publisher().find(key) or self._publisher().find_unproven(key)
+
+    def _found(self, asked: Asked, watch: Stopwatch, *, allow_unproven: bool) -> Engine | None:
+        """The engine, if it has been made. Raises Unproven for one from quarantine that isn't allowed."""
+        if found := self._bring(asked, watch):
+            return found
+        if waiting := self._publisher().find_unproven(asked.key):
+            return self._serve_unproven(asked, waiting, self._fetch_blob, "store", watch, allowed=allow_unproven)
+        return None
 
     def _bring(self, asked: Asked, watch: Stopwatch) -> Engine | None:
         """The engine, if another process has brought it meanwhile, or if the store has it."""
@@ -289,12 +321,25 @@ class Registry:
     def _fetch_blob(self, file: StoredFile, destination: Path) -> None:
         self._store.fetch_blob(file, destination, self.progress)
 
+    def _build(self, asked: Asked, watch: Stopwatch, *, rebuild: bool) -> Manifest:
+        self._refuse_if_rejected_before(asked, rebuild=rebuild)
+        with self._work_folder() as folder:
+            made = self._make(asked, folder, watch, rebuild=rebuild)
+            if rebuild:
+                self._cache.forget(asked.key)
+            return self._settle(made, replace=rebuild)
+
+    def _make(self, asked: Asked, folder: Path, watch: Stopwatch, *, rebuild: bool) -> Made:
+        with self._turns.on_gpu(asked.chosen.gpu):
+            watch.lap("wait")
+            return self._maker().make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)
+
     def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool, allow_unproven: bool) -> Engine:
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
         self.progress.say(f"building {asked} ({asked.chosen.why})")
         self._prepare_meanwhile()
         with self._work_folder() as folder:
-            made = self._maker().make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)
+            made = self._make(asked, folder, watch, rebuild=rebuild)
             with watch("publish"):
                 served = self._settle(made, replace=rebuild)
             if served.gate is None:

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from trtreg.catalog import rules
 from trtreg.core.digest import is_digest
 from trtreg.core.engine import EngineRecord
 from trtreg.core.files import REFRESHED_AFTER, StoredBlob, StoredFile
+from trtreg.core.lease import Failure, Holder, Lease, Owner, Pulse, lost, seconds_remembered
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest
 from trtreg.core.model import ModelFacts, ModelVersion, Sample
 from trtreg.core.names import ModelName
-from trtreg.errors import NotFound, Untrusted, UsageError
+from trtreg.errors import NotFound, TrtregError, Untrusted, UsageError
 from trtreg.interfaces import Progress
 from trtreg.storage.names import require_record_name, require_record_prefix
 
@@ -139,10 +140,93 @@ def _require_same(content: bytes, file: StoredFile) -> None:
         raise Untrusted(f"these {len(content)} bytes are not {file.name}")
 
 
-class MemoryCatalog:
-    """A Catalog in dictionaries."""
+class MemoryLeases:
+    """Leases in dictionaries, for one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._leases: dict[str, _Held] = {}
+        self._failures: dict[str, tuple[TrtregError, str, float, float]] = {}
+
+    def claim(self, subject: str, owner: Owner, *, seconds: float, retry: bool = False) -> Lease | Holder | Failure:
+        if retry:
+            self._failures.pop(subject, None)
+        if failure := self._failure(subject):
+            return failure
+        now, there = self._clock(), self._leases.get(subject)
+        if there and there.expires_at > now and not (owner.place and owner.place == there.lease.owner.place):
+            return self._holder(there)
+        lease = Lease(subject, owner, there.lease.token + 1 if there else 1)
+        self._leases[subject] = _Held(lease, now, now + seconds)
+        return lease
+
+    def renew(self, lease: Lease, *, seconds: float, phase: str = "") -> Pulse:
+        there = self._leases.get(lease.subject)
+        if there is None or there.lease != lease:
+            return Pulse.LOST
+        self._leases[lease.subject] = replace(there, expires_at=self._clock() + seconds, phase=phase)
+        return Pulse.CANCELLED if there.cancelled else Pulse.HELD
+
+    def release(self, lease: Lease, error: TrtregError | None = None, *, allowed: float = 0.0) -> None:
+        if self.renew(lease, seconds=0) is not Pulse.LOST and error is not None and seconds_remembered(error):
+            self._failures[lease.subject] = error, lease.owner.host, self._clock(), allowed
+
+    def look(self, subject: str) -> Holder | Failure | None:
+        there = self._leases.get(subject)
+        live = there is not None and there.expires_at > self._clock()
+        return self._holder(there) if there and live else self._failure(subject)
+
+    def require(self, lease: Lease) -> None:
+        there = self._leases.get(lease.subject)
+        if there is None or there.lease != lease:
+            raise lost(lease.subject, there.lease.owner if there else None)
+
+    def cancel(self, subject: str) -> bool:
+        live = isinstance(self.look(subject), Holder)
+        if live:
+            self._leases[subject] = replace(self._leases[subject], cancelled=True)
+        return live
+
+    def live(self) -> list[Holder]:
+        now = self._clock()
+        return [self._holder(there) for _, there in sorted(self._leases.items()) if there.expires_at > now]
+
+    def _holder(self, there: _Held) -> Holder:
+        now = self._clock()
+        return Holder(
+            subject=there.lease.subject,
+            owner=there.lease.owner,
+            token=there.lease.token,
+            phase=there.phase,
+            elapsed=now - there.taken_at,
+            expires_in=there.expires_at - now,
+            cancelled=there.cancelled,
+        )
+
+    def _failure(self, subject: str) -> Failure | None:
+        if subject not in self._failures:
+            return None
+        error, host, failed_at, allowed = self._failures[subject]
+        age = self._clock() - failed_at
+        left = seconds_remembered(error) - age
+        words = {"kind": error.kind, "message": error.message, "hint": error.hint, "host": host}
+        return Failure(subject=subject, **words, age=age, expires_in=left, allowed=allowed) if left > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    lease: Lease
+    taken_at: float
+    expires_at: float
+    phase: str = ""
+    cancelled: bool = False
+
+
+class MemoryCatalog:
+    """A Catalog in dictionaries. `leases` are what `record_engine` is fenced by."""
+
+    def __init__(self, leases: MemoryLeases | None = None) -> None:
+        self._leases = leases or MemoryLeases()
         self._last_versions: dict[str, int] = {}
         self._versions: dict[tuple[str, int], ModelVersion] = {}
         self._aliases: dict[tuple[str, str], int] = {}
@@ -204,9 +288,11 @@ class MemoryCatalog:
             raise rules.no_such_model(name)
         self._tolerances[name] = dict(tolerance)
 
-    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool, lease: Lease | None = None) -> None:
         if bless:
             rules.require_blessable(manifest, state)
+        if lease is not None:
+            self._leases.require(lease)
         name = manifest.key, manifest.plan_digest
         new = EngineRecord(manifest=manifest, state=state, blessed=False, created_at=_now())
         there = self._engines.get(name, new)

@@ -13,6 +13,7 @@ from trtreg.catalog.stamp import generation, sqlite_path
 from trtreg.config import Settings, load_settings
 from trtreg.errors import Unreachable, UsageError
 from trtreg.keys import signer_of, trust_of
+from trtreg.leasing import ToldProgress, Turns
 from trtreg.models import Models
 from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from trtreg.core.trust import Trailer
     from trtreg.diagnosis import Diagnosis
     from trtreg.endorsing import Endorsed
-    from trtreg.interfaces import Catalog, Progress, Session, Workshop
+    from trtreg.interfaces import Catalog, Leases, Progress, Session, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
     from trtreg.plugins import Plugins
@@ -82,6 +83,7 @@ def open_registry(
         prepare=lambda: parts.catalog,
         plugins=lambda: parts.plugins,
         work_folder=parts.work_folder,
+        turns=parts.turns,
         choose=parts.choose_for,
         opener=parts.open_session,
         trust=parts.trust,
@@ -232,10 +234,34 @@ class _Parts:
         return SqlCatalog(self._settings.catalog)
 
     @cached_property
+    def leases(self) -> Leases:
+        from trtreg.catalog.leases import SqlLeases
+
+        return SqlLeases(self._settings.catalog)
+
+    @cached_property
+    def turns(self) -> Turns:
+        return Turns(
+            leases=lambda: self.leases,
+            cache=self.cache,
+            shared=sqlite_path(self._settings.catalog) is None,
+            host=os.uname().nodename,
+            process=os.getpid(),
+            place=self.cache.place,
+            limits=self._settings.limits,
+            heartbeat=self._settings.heartbeat,
+            progress=self._progress,
+        )
+
+    @cached_property
+    def _told_progress(self) -> Progress:
+        return ToldProgress(self._progress, self.turns)
+
+    @cached_property
     def workshop(self) -> Workshop:
         from trtreg.workshop.supervisor import ChildWorkshop
 
-        return ChildWorkshop(self._settings.limits)
+        return ChildWorkshop(self._settings.limits, stopped=self.turns.stopped)
 
     @cached_property
     def publisher(self) -> Publisher:
@@ -246,6 +272,7 @@ class _Parts:
             catalog=lambda: self.catalog,
             forget=self._forget,
             revoked=self.revocations.why,
+            fence=self.turns.fence,
         )
 
     @cached_property
@@ -292,7 +319,7 @@ class _Parts:
             host=socket.gethostname(),
             versions={"trtreg": __version__},
             authorise=self.store.require_signer,
-            progress=self._progress,
+            progress=self._told_progress,
         )
 
     @cached_property
@@ -321,7 +348,8 @@ class _Parts:
             cache=self.cache,
             work_folder=self.work_folder,
             choose=self.choose,
-            progress=self._progress,
+            on_gpu=self.turns.on_gpu,
+            progress=self._told_progress,
         )
 
     def open_session(self, manifest: Manifest, plan: Path) -> Session:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, text
 
+from databases import new_postgres_database
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.catalog.stamp import sqlite_path
 from trtreg.catalog.tables import metadata
 from trtreg.interfaces import Catalog
 from trtreg.testing import MemoryCatalog
-
-# Read before the tests' environment is cleared of trtreg's own settings.
-_SERVER = os.environ.get("TRTREG_TEST_POSTGRES", "postgresql+psycopg://127.0.0.1:5432/test")
 
 
 @pytest.fixture
@@ -33,14 +27,14 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """An empty database of this test's own."""
-    with _new_postgres_database() as url:
+    with new_postgres_database() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def postgres_catalog_url() -> Iterator[str]:
     """A catalog in PostgreSQL, shared by the tests that use `postgres_catalog`."""
-    with _new_postgres_database() as url:
+    with new_postgres_database() as url:
         migration.upgrade(url)
         yield url
 
@@ -88,26 +82,3 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A database without a catalog."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
-
-
-@contextmanager
-def _new_postgres_database() -> Iterator[str]:
-    server = create_engine(_SERVER, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
-    name = f"trtreg_test_{uuid.uuid4().hex[:12]}"
-    try:
-        with server.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-            # These rows need not survive the server.
-            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit TO off"))
-    except OperationalError as error:
-        pytest.skip(f"no PostgreSQL at {_shown(make_url(_SERVER))} (TRTREG_TEST_POSTGRES names another): {error.orig}")
-    try:
-        yield make_url(_SERVER).set(database=name).render_as_string(hide_password=False)
-    finally:
-        with server.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        server.dispose()
-
-
-def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)

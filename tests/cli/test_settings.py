@@ -35,6 +35,7 @@ def test_the_defaults_lie_in_home(bare_console: Console, tmp_path: Path) -> None
         "refresh": ("300", "default"),
         "time_limit": ("3600", "default"),
         "memory_limit": ("", ""),
+        "heartbeat": ("5", "default"),
     }
 
 

@@ -38,11 +38,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fresh(home: Path, tmp_path: Path) -> list[str | Path]:
-    """The flags of a registry with an empty store of engines and an empty cache, and the same models."""
+    """The flags of a registry with an empty store of engines and an empty cache, and the same models: its catalog
+    remembers nobody's failures."""
     store = tmp_path / "store"
     shutil.copytree(home / "store", store)
     shutil.rmtree(store / "manifests", ignore_errors=True)
-    return ["--home", home, "--store", store, "--cache", tmp_path / "cache"]
+    catalog = shutil.copy(home / "catalog.db", tmp_path / "catalog.db")
+    return ["--home", home, "--store", store, "--cache", tmp_path / "cache", "--catalog", f"sqlite:///{catalog}"]
 
 
 def _call(home: Path, *arguments: str | Path) -> str:

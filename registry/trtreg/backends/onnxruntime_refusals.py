@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from trtreg.core.recipe import Precision
-from trtreg.errors import BuildFailed, TrtregError, UnusableModel
+from trtreg.errors import BuildFailed, Disturbed, OutOfMemory, TrtregError, UnusableModel
 
 _LONGEST = 400
 _NOISE = (
@@ -36,7 +36,7 @@ def out_of_memory(refusal: Exception) -> BuildFailed | None:
     if not isinstance(refusal, MemoryError) and not any(sign in raw for sign in _NO_ROOM):
         return None
     words = one_line(raw) or type(refusal).__name__
-    return BuildFailed(f"ONNX Runtime ran out of memory: {words}", hint="give it more, or raise the limit on builds")
+    return OutOfMemory(f"ONNX Runtime ran out of memory: {words}", hint="give it more, or raise the limit on builds")
 
 
 def build_refusal(refusal: Exception, precision: Precision) -> TrtregError:
@@ -50,7 +50,7 @@ def build_refusal(refusal: Exception, precision: Precision) -> TrtregError:
     raw = str(refusal)
     words = one_line(raw)
     if any(sign in raw for sign in _NOT_WRITTEN):
-        return BuildFailed(f"ONNX Runtime could not write the plan: {words}", hint="is the disk full?")
+        return Disturbed(f"ONNX Runtime could not write the plan: {words}", hint="is the disk full?")
     if any(sign in raw for sign in _UNKNOWN_OPERATOR):
         return UnusableModel(
             f"the model has an operator that ONNX Runtime doesn't have: {words}",

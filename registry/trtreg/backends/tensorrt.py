@@ -26,7 +26,7 @@ from trtreg.core.architecture import parse_architecture
 from trtreg.core.plan_header import HEADER_SIZE, read_plan_header
 from trtreg.core.recipe import Recipe
 from trtreg.core.target import Target
-from trtreg.errors import BuildFailed, UsageError
+from trtreg.errors import BuildFailed, Cancelled, OutOfMemory, UsageError
 from trtreg.interfaces import Progress, Session
 
 PLAN_NAME = "engine.plan"
@@ -161,7 +161,7 @@ def _build(bench: Bench, network: Any, config: Any, watch: Watch) -> Any:
     config.progress_monitor = monitor
     serialized = bench.builder.build_serialized_network(network, config)
     if isinstance(watch.stopped, BuildCancelled):
-        raise BuildFailed(f"the build was cancelled in the phase {watch.phase!r}")
+        raise Cancelled(f"the build was cancelled in the phase {watch.phase!r}")
     if watch.stopped is not None:
         raise watch.stopped
     without_gpu = bench.product.cross_builds
@@ -171,5 +171,7 @@ def _build(bench: Bench, network: Any, config: Any, watch: Watch) -> Any:
 
 
 def _failure(bench: Bench, reason: str) -> BuildFailed:
-    hint = "raise --workspace, or build on a machine with more memory" if "OutOfMemory" in reason else ""
-    return BuildFailed(f"{bench.product.title} {bench.trt.__version__} couldn't build the plan: {reason}", hint=hint)
+    message = f"{bench.product.title} {bench.trt.__version__} couldn't build the plan: {reason}"
+    if "OutOfMemory" in reason:
+        return OutOfMemory(message, hint="raise --workspace, or build on a machine with more memory")
+    return BuildFailed(message)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trtreg.core.architecture import architecture_of
-from trtreg.errors import BuildFailed, UsageError
+from trtreg.errors import Disturbed, UsageError
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"
@@ -59,13 +59,13 @@ PRODUCTS: dict[str, Product] = {
 
 
 def product_module(product: Product) -> Any:
-    """The product's Python module. Raises BuildFailed where it isn't installed or its libraries don't load."""
+    """The product's Python module. Raises Disturbed where it isn't installed or its libraries don't load."""
     try:
         return importlib.import_module(product.module)
     except ModuleNotFoundError as error:
         if error.name != product.module:
             raise _unloadable(product, error) from None
-        raise BuildFailed(
+        raise Disturbed(
             f"{product.title} isn't installed: there is no module {product.module}",
             hint=f"pip install {product.name}-cu12, or ask for another --backend",
         ) from None
@@ -141,8 +141,8 @@ def unsupported_nodes(parser: Any, model: Path, count: int) -> list[int]:
     return [node for node in range(count) if node not in taken] if taken else []
 
 
-def _unloadable(product: Product, error: Exception) -> BuildFailed:
-    return BuildFailed(
+def _unloadable(product: Product, error: Exception) -> Disturbed:
+    return Disturbed(
         f"{product.title} is installed, but can't be loaded: {error}",
         hint="`trtreg doctor` shows which versions and libraries are there",
     )

@@ -28,6 +28,7 @@ from trtreg.catalog.stamp import sqlite_path
 from trtreg.errors import Unreachable, UsageError
 
 _WAIT_SECONDS = 30
+_FROZEN_SECONDS = 10
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -42,16 +43,19 @@ class Database:
 
     enforce_foreign_keys  False for migrations only: SQLite changes a table by copying and dropping it, and
                           dropping it would take the rows that refer to it along. SQLite alone heeds it.
+    keep_connections      False for who asks seldom, while a server has only so many connections to give
 
     Raises UsageError for a URL of no catalog.
     """
 
-    def __init__(self, url: str, *, enforce_foreign_keys: bool = True) -> None:
+    def __init__(self, url: str, *, enforce_foreign_keys: bool = True, keep_connections: bool = True) -> None:
         parsed = _parse(url)
         self.path = sqlite_path(url)
         self.location = _location(parsed, self.path)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._engine = _sqlite(parsed, enforce_foreign_keys) if self.is_sqlite else _postgresql(parsed)
+        self._engine = (
+            _sqlite(parsed, enforce_foreign_keys) if self.is_sqlite else _postgresql(parsed, keep_connections)
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -60,13 +64,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, subject: str) -> Iterator[Connection]:
-        """A transaction that writes, after all others that write about `subject`, and that sees what they wrote.
+    def writing(self, subject: str | None) -> Iterator[Connection]:
+        """A transaction that writes, after all others that write about `subject`, and that sees what they wrote;
+        None for one that is a single statement about rows that are there, or inserts what none other does.
 
         It is committed at the end, and rolled back if an error leaves it. Raises Unreachable.
         """
         with self._translated(), self._engine.execution_options(trtreg_writes=True).begin() as connection:
-            if not self.is_sqlite:
+            if subject is not None and not self.is_sqlite:
                 _wait_for_turn(connection, subject)
             yield connection
 
@@ -151,19 +156,33 @@ def _begin(connection: Connection) -> None:
 # --- PostgreSQL ----------------------------------------------------------------------------------------------
 
 
-def _postgresql(url: URL) -> Engine:
-    connect: Callable[..., Engine] = partial(create_engine, url, pool_pre_ping=True)
+def _postgresql(url: URL, keep_connections: bool) -> Engine:
+    pool: dict[str, Any] = {"pool_pre_ping": True} if keep_connections else {"poolclass": NullPool}
+    connect: Callable[..., Engine] = partial(create_engine, url, **pool)
     try:
-        # Every statement must see what was committed before it, or waiting for one's turn would be in vain.
-        return connect(isolation_level="READ COMMITTED", connect_args={"connect_timeout": 10})
+        # Every statement must see what was committed before it, or waiting for one's turn would be in vain. A network
+        # that is cut is noticed in less time than a lease lives for.
+        patience = {"connect_timeout": 10, "tcp_user_timeout": 10_000, **dict(url.query)}
+        engine = connect(isolation_level="READ COMMITTED", connect_args=patience)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"a catalog in PostgreSQL needs the package {error.name}", hint="pip install 'trtreg[postgres]'"
         ) from None
+    event.listen(engine, "connect", _set_timeouts)
+    return engine
+
+
+def _set_timeouts(connection: Any, _: object) -> None:
+    # A host that froze within a transaction must not keep the others from its rows.
+    connection.autocommit = True
+    connection.execute(
+        f"SET lock_timeout = '{_WAIT_SECONDS}s'; SET statement_timeout = '{2 * _WAIT_SECONDS}s'; "
+        f"SET idle_in_transaction_session_timeout = '{_FROZEN_SECONDS}s'"
+    )
+    connection.autocommit = False
 
 
 def _wait_for_turn(connection: Connection, subject: str) -> None:
-    connection.execute(select(func.set_config("lock_timeout", f"{_WAIT_SECONDS}s", True)))
     # Held until the transaction ends. Two subjects that share a number wait for each other, and no more.
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("trtreg"), func.hashtext(subject))))
 

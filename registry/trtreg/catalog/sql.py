@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from trtreg.catalog import migration, queries, rules
-from trtreg.catalog.database import Database
+from trtreg.catalog import queries, rules
+from trtreg.catalog.current import CurrentDatabase
+from trtreg.catalog.leases import require_held
 from trtreg.catalog.rows import engine_columns, engine_of, sample_of, words_of
-from trtreg.catalog.tables import SCHEMA, aliases, engines, models, samples, versions
+from trtreg.catalog.tables import aliases, engines, models, samples, versions
 from trtreg.core.engine import EngineRecord
 from trtreg.core.key import KEY_SCHEMA
+from trtreg.core.lease import Lease
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import MANIFEST_SCHEMA, Manifest
 from trtreg.core.model import ModelFacts, ModelVersion, Sample
@@ -42,9 +44,8 @@ class SqlCatalog:
     """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] = _utc_now) -> None:
-        self._url, self._clock = url, clock
-        self._database = Database(url)
-        self._is_current = False
+        self._clock = clock
+        self._database = CurrentDatabase(url)
 
     def close(self) -> None:
         """Let go of the connections; the next question opens new ones."""
@@ -123,10 +124,12 @@ class SqlCatalog:
 
     # --- engines -------------------------------------------------------------------------------------------
 
-    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+    def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool, lease: Lease | None = None) -> None:
         if bless:
             rules.require_blessable(manifest, state)
         with self._writing(f"key {manifest.key}") as connection:
+            if lease is not None:
+                require_held(connection, lease)
             this_one = engines.c.key == manifest.key, engines.c.plan_digest == manifest.plan_digest
             there = connection.execute(select(engines).where(*this_one)).one_or_none()
             if there is None:
@@ -162,30 +165,14 @@ class SqlCatalog:
 
     # --- transactions --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        self._require_schema()
-        with self._database.reading() as connection:
-            yield connection
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._database.reading()
 
-    @contextmanager
-    def _writing(self, subject: str) -> Iterator[Connection]:
-        self._require_schema()
-        with self._database.writing(subject) as connection:
-            yield connection
+    def _writing(self, subject: str) -> AbstractContextManager[Connection]:
+        return self._database.writing(subject)
 
     def _changing_model(self, name: str) -> AbstractContextManager[Connection]:
         return self._writing(f"model {name}")
-
-    def _require_schema(self) -> None:
-        if self._is_current:
-            return
-        found = migration.found_in(self._database)
-        if found != SCHEMA:
-            if not self._database.is_sqlite:
-                raise migration.outdated(self._database, found)
-            migration.upgrade(self._url)
-        self._is_current = True
 
 
 def _add_remarks(connection: Connection, row: Row[Any], note: str, tags: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The catalog's tables, the same in SQLite and in PostgreSQL.
 
     models ─< versions ─< samples
-      └────< aliases >─┘            engines
+      └────< aliases >─┘            engines            leases, failures
 
 Records (facts, manifests) are kept as their canonical JSON text and read strictly; what is searched for has a
 column of its own. A change here needs a migration in `trtreg_migrations`, and `SCHEMA` raised to its revision.
@@ -34,7 +34,7 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The migration that makes these tables. Written here so that a current catalog opens without importing Alembic."""
 
 
@@ -60,6 +60,7 @@ def _word(length: int) -> String:
 
 _NAME = _word(100)
 _DIGEST = _word(64)
+_SUBJECT = _word(200)
 # SQLite counts up by itself only in a column declared INTEGER, which has 64 bits there.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -145,4 +146,33 @@ engines = Table(
 )
 Index(
     "uq_engines_blessed", engines.c.key, unique=True, sqlite_where=engines.c.blessed, postgresql_where=engines.c.blessed
+)
+
+# Times of leases are the database's own, in seconds since 1970: both databases reckon with them alike. A row stays
+# when its lease is released, so that its token goes on growing.
+leases = Table(
+    "leases",
+    metadata,
+    Column("subject", _SUBJECT, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("taken_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+    Index(None, "expires_at"),
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("subject", _SUBJECT, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("allowed", Float, nullable=False),
+    Column("failed_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
 )

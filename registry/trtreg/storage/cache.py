@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.core.engine import CachedEngine
@@ -14,7 +15,6 @@ from trtreg.storage.shelf import Record, Shelf
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from trtreg.core.files import StoredFile
     from trtreg.core.key import Key
@@ -114,6 +114,18 @@ class Cache:
 
     def lock(self, key: Key, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
         return held(self._shelf.key_lock(key), on_wait)
+
+    def place(self) -> str:
+        """Names these file locks: equal for all processes that share them, and for no others. Empty if there is no
+        telling. The folder of locks is made."""
+        with reaching(f"look into the cache {self._shelf.folder}"):
+            self._shelf.locks.mkdir(parents=True, exist_ok=True)
+            status = self._shelf.locks.stat()
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return ""
+        return f"{boot} {status.st_dev}:{status.st_ino}"
 
     # --- upkeep: of all compartments
 

@@ -21,17 +21,19 @@ from trtreg.core.records import MalformedRecord
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
 from trtreg.core.work import Built, WorkOrder
-from trtreg.errors import BuildFailed, TrtregError, UnusableModel
+from trtreg.errors import BuildFailed, Disturbed, OutOfMemory, OutOfTime, TrtregError, UnusableModel
 from trtreg.storage.reaching import reaching
 from trtreg.workshop import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trtreg.interfaces import Progress
     from trtreg.onnx_models.inspection import Inspection
 
 _LAST_LINES = 5
-_LONGEST_WAIT = 3600.0
-"""Seconds. A selector can't wait for more than some weeks at once."""
+_LONGEST_WAIT = 0.5
+"""Seconds after which a child hears that its work has been called off."""
 _OUT_OF_MEMORY = (
     "bad_alloc",
     "MemoryError",
@@ -45,10 +47,13 @@ _OUT_OF_MEMORY = (
 
 class ChildWorkshop:
     """A Workshop that gives each order to a fresh child process. A child that crashes, hangs or runs out of
-    memory becomes a clear error here; Ctrl-C ends it at once."""
+    memory becomes a clear error here; Ctrl-C ends it at once.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    stopped  why the work that this thread has ordered is called off, as soon as it is
+    """
+
+    def __init__(self, limits: Limits, *, stopped: Callable[[], TrtregError | None] = lambda: None) -> None:
+        self._limits, self._stopped = limits, stopped
 
     def examine(self, model: Path, progress: Progress) -> ModelFacts:
         return cast(ModelFacts, self._perform(wire.Examine(model=model.absolute()), progress))
@@ -81,13 +86,13 @@ class ChildWorkshop:
 
     def _perform(self, task: wire.Task, progress: Progress) -> wire.Answer:
         with _fresh_log() as log, _Child(task, self._limits, log) as child:
-            outcome = child.follow(progress)
+            outcome = child.follow(progress, self._stopped)
             if not isinstance(outcome, str):
                 raise child.with_its_words(outcome or child.explain_death())
             try:
                 return wire.answer_from_text(task, outcome)
             except MalformedRecord as error:
-                raise BuildFailed(f"the build process gave an answer that makes no sense: {error}") from None
+                raise Disturbed(f"the build process gave an answer that makes no sense: {error}") from None
 
 
 def _fresh_log() -> IO[bytes]:
@@ -113,7 +118,7 @@ class _Child:
         try:
             self._start()
         except OSError as error:
-            raise BuildFailed(f"cannot start the build process: {error.strerror or error}") from None
+            raise Disturbed(f"cannot start the build process: {error.strerror or error}") from None
         return self
 
     def _start(self) -> None:
@@ -147,8 +152,8 @@ class _Child:
         if self._process.stdin:
             self._process.stdin.close()
 
-    def follow(self, progress: Progress) -> str | TrtregError | None:
-        """The answer's text, the child's own failure, or None if it died without a word."""
+    def follow(self, progress: Progress, stopped: Callable[[], TrtregError | None]) -> str | TrtregError | None:
+        """The answer's text, the child's own failure, why it was stopped, or None if it died without a word."""
         self._hand_over()
         deadline = time.monotonic() + self._limits.seconds
         buffer = b""
@@ -161,6 +166,9 @@ class _Child:
                     self._process.kill()
                     return None
                 if not selector.select(min(left, _LONGEST_WAIT)):
+                    if reason := stopped():
+                        self._process.kill()
+                        return reason
                     continue
                 chunk = os.read(self._pipe.fileno(), 1 << 16)
                 if not chunk:
@@ -181,17 +189,21 @@ class _Child:
         what = f"the {self._stage} step"
         if self._timed_out:
             return self._error(
+                OutOfTime,
                 f"{what} was ended after {self._limits.seconds:g} s",
                 hint="raise TRTREG_TIME_LIMIT if it is honest work",
             )
         said = self._last_words()
         if any(words in said for words in _OUT_OF_MEMORY):
             return self._error(
+                OutOfMemory,
                 f"{what} needed more than the {self._limits.memory / 2**30:.3g} GiB of memory that it may take",
                 hint="raise TRTREG_MEMORY_LIMIT, or use a machine with more memory",
             )
         ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return self._error(f"{what} {ending}" + (f": {said}" if said else ""), hint="run it again with --verbose")
+        return self._error(
+            Disturbed, f"{what} {ending}" + (f": {said}" if said else ""), hint="run it again with --retry --verbose"
+        )
 
     def with_its_words(self, error: TrtregError) -> TrtregError:
         """The error with a note of all that the child and its libraries have printed, for who asks for it."""
@@ -199,12 +211,9 @@ class _Child:
             error.add_note(said)
         return error
 
-    def _error(self, message: str, *, hint: str) -> TrtregError:
-        kind = (
-            UnusableModel
-            if isinstance(self._task, wire.Examine | wire.Inspect | wire.TellOutline | wire.Prepare)
-            else BuildFailed
-        )
+    def _error(self, kind: type[BuildFailed], message: str, *, hint: str) -> TrtregError:
+        if isinstance(self._task, wire.Examine | wire.Inspect | wire.TellOutline | wire.Prepare):
+            return UnusableModel(message, hint=hint)
         return kind(message, hint=hint)
 
     def _hand_over(self) -> None:
