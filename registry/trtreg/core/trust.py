@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import digest_of
@@ -24,7 +25,7 @@ _SCHEME = "ed25519:"
 _KEY_BYTES = 32
 _MARK = b'{"trtreg-signature":'
 _FORM = b'\n{"trtreg-signature":1,"key":"%b","signature":"%b"}\n'
-_TRAILER = re.compile(rb'\n\{"trtreg-signature":1,"key":"([0-9a-f]{16})","signature":"([A-Za-z0-9+/]{86}==)"\}\n\Z')
+_TRAILER = rb'\n\{"trtreg-signature":1,"key":"([0-9a-f]{16})","signature":"([A-Za-z0-9+/]{86}==)"\}\n\Z'
 _TRAILER_BYTES = len(_FORM % (b"k" * 16, b"s" * 88))
 _LONGEST_TRAILER = 1024
 """Bytes from the end in which a trailer of whatever form is looked for."""
@@ -57,7 +58,7 @@ class PublicKey:
     @property
     def word(self) -> str:
         """The whole key as one word to be pasted: `ed25519:` and its bytes in base64."""
-        return _SCHEME + b64encode(self.content).decode()
+        return _SCHEME + _base64(self.content).decode()
 
     def __str__(self) -> str:
         return f"{self.id} ({self.name})" if self.name else self.id
@@ -67,23 +68,23 @@ def parse_key(word: str, name: str = "") -> PublicKey:
     """The key that `PublicKey.word` wrote. Raises ValueError."""
     scheme, text = word[: len(_SCHEME)], word[len(_SCHEME) :]
     try:
-        content = b64decode(text, validate=True)
+        content = a2b_base64(text, strict_mode=True)
     except ValueError:
         content = b""
     # Base64 has several spellings of one value; a key has one.
-    if scheme != _SCHEME or len(content) != _KEY_BYTES or b64encode(content).decode() != text:
+    if scheme != _SCHEME or len(content) != _KEY_BYTES or _base64(content).decode() != text:
         raise ValueError(f"{word[:80]!r} is no public key: it is {_SCHEME} and 44 characters of base64")
     return PublicKey(content, name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trust:
     """What a reader goes by: how strictly signatures are asked for, and whose count."""
 
     mode: Signatures
     keys: tuple[PublicKey, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names the policy. What was verified under one is noted with it, and verified again under another.
 
@@ -126,20 +127,26 @@ class Trailer:
 
     def written(self) -> bytes:
         """As it is appended to the content."""
-        return _FORM % (self.key_id.encode(), b64encode(self.signature))
+        return _FORM % (self.key_id.encode(), _base64(self.signature))
 
 
 def split_record(record: bytes) -> tuple[bytes, Trailer | None]:
     """A record's content and its trailer, None where there is none."""
-    if match := _TRAILER.match(record[-_TRAILER_BYTES:]):
-        signature = b64decode(match[2])
+    # Compiled when it is first needed, which a hit never does.
+    if match := re.match(_TRAILER, record[-_TRAILER_BYTES:]):
+        signature = a2b_base64(match[2])
         # Another spelling of the same bytes is damage, too.
-        canonical = b64encode(signature) == match[2]
+        canonical = _base64(signature) == match[2]
         return record[:-_TRAILER_BYTES], Trailer(match[1].decode(), signature if canonical else b"")
     begins = record.rfind(b"\n" + _MARK, -_LONGEST_TRAILER)
     if begins >= 0 and record.find(b"\n", begins + 1) == len(record) - 1:
         return record[:begins], Trailer("", b"")
     return record, None
+
+
+def _base64(content: bytes) -> bytes:
+    # Not by the module of that name: a hit comes by here, and importing it takes longer than all of this one.
+    return b2a_base64(content, newline=False)
 
 
 def signed_message(name: str, content: bytes) -> bytes:
