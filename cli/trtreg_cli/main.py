@@ -30,6 +30,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "show": ("engines", "show", "An engine's manifest, gate report and provenance."),
     "gate": ("engines", "gate", "Run the gate again over an engine, on this machine."),
     "bench": ("bench", "bench", "How fast engines are, beside ONNX Runtime on the original."),
+    "bisect": ("bisect", "bisect", "Which layer loses an engine's accuracy, and what to keep in fp32."),
     "revoke": ("revoke", "revoke", "Withdraw engines after they were published."),
     "inspect": ("inspect", "inspect", "What any model or plan file is, without loading it into a runtime."),
     "key": ("keys", "key", "Keys: whose records are read here, and what signs those that are written."),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtreg.core.benchmark import BenchOrder, BenchReport
+    from trtreg.core.bisection import Bisection
     from trtreg.core.engine import CachedEngine, EngineRecord
     from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
@@ -282,6 +283,11 @@ class Workshop(Protocol):
 
     def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
         """Judge a plan that is there already: `plan` is the file to load."""
+        ...
+
+    def bisect(self, order: WorkOrder, most_tests: int, progress: Progress) -> Bisection:
+        """Search for the nodes that the order's recipe must keep in fp32, with at most so many tries. No plan is
+        built."""
         ...
 
     def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from trtreg.benching import Bencher
+    from trtreg.bisecting import Bisector
     from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
@@ -113,6 +114,21 @@ def open_revoker(settings: Settings, progress: Progress) -> Revoker:
     """What withdraws engines. Raises UsageError where signatures are required and there is no key to sign with."""
     parts = _Parts(settings, progress, None)
     return parts.revoker
+
+
+def open_bisector(settings: Settings, progress: Progress = SILENT) -> Bisector:
+    """What searches for the nodes that lose an engine's accuracy."""
+    from trtreg.bisecting import Bisector
+
+    parts = _Parts(settings, progress, None)
+    return Bisector(
+        models=parts.models,
+        reviewer=parts.reviewer,
+        maker=parts.maker,
+        workshop=parts.workshop,
+        work_folder=parts.work_folder,
+        progress=progress,
+    )
 
 
 def open_cache(settings: Settings) -> Cache:

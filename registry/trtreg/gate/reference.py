@@ -6,7 +6,7 @@ built, and so that a QDQ model runs in float, as its quantization is meant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,21 +38,23 @@ class Reference:
         self._outputs = [o.name for o in self._session.get_outputs()]
         self._inputs = {i.name: i.type for i in self._session.get_inputs()}
 
-    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name. Floating inputs are cast to the type that the model takes. Raises UnusableModel."""
+    def run(self, inputs: Mapping[str, Tensor], *, only: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Outputs by name, all or `only` some. Floating inputs are cast to the type that the model takes. Raises
+        UnusableModel."""
         import numpy as np
 
+        names = self._outputs if only is None else list(only)
         try:
-            outputs = self._session.run(None, {name: self._cast(name, array) for name, array in inputs.items()})
+            outputs = self._session.run(names, {name: self._cast(name, array) for name, array in inputs.items()})
         except _refusals() as error:
             raise UnusableModel(f"ONNX Runtime can't run {self._name}: {_one_line(error)}") from None
-        for name, output in zip(self._outputs, outputs, strict=True):
+        for name, output in zip(names, outputs, strict=True):
             if not isinstance(output, np.ndarray | np.generic):
                 raise UnusableModel(
                     f"the output {name} of {self._name} is no tensor, and the gate compares tensors only",
                     hint="unpack it inside the model",
                 )
-        return {name: np.asarray(output) for name, output in zip(self._outputs, outputs, strict=True)}
+        return {name: np.asarray(output) for name, output in zip(names, outputs, strict=True)}
 
     def _cast(self, name: str, array: Tensor) -> Tensor:
         wanted = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}

@@ -18,6 +18,7 @@ from trtreg.errors import UsageError
 from trtreg.workshop.wire import (
     Answer,
     Bench,
+    Bisect,
     Build,
     Cases,
     CountCases,
@@ -67,16 +68,26 @@ def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = N
             from trtreg.workshop.preparing import prepare
 
             return prepare(task.order, progress)
-        case Build():
-            return _Work(task.order, progress, open_backend).build()
-        case TellGraph():
-            return GraphOf(digest=_Work(task.order, progress, open_backend).graph())
-        case Judge():
-            return _Work(task.order, progress, open_backend).judge(task.plan)
+        case Bisect():
+            from trtreg.workshop.bisecting import bisect
+
+            return bisect(task.order, task.most_tests, progress)
         case Bench():
             from trtreg.workshop.racing import race
 
             return race(task.order, progress)
+        case Build() | TellGraph() | Judge():
+            return _work(task, _Work(task.order, progress, open_backend))
+
+
+def _work(task: Build | TellGraph | Judge, work: _Work) -> Answer:
+    match task:
+        case Build():
+            return work.build()
+        case TellGraph():
+            return GraphOf(digest=work.graph())
+        case Judge():
+            return work.judge(task.plan)
 
 
 class _Work:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from trtreg.core.benchmark import BenchOrder, BenchReport
+from trtreg.core.bisection import Bisection
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
 from trtreg.core.outline import Outline
@@ -80,6 +81,9 @@ class ChildWorkshop:
 
     def gate(self, order: WorkOrder, plan: Path, progress: Progress) -> GateReport:
         return cast(GateReport, self._perform(wire.Judge(order=order, plan=plan), progress))
+
+    def bisect(self, order: WorkOrder, most_tests: int, progress: Progress) -> Bisection:
+        return cast(Bisection, self._perform(wire.Bisect(order=order, most_tests=most_tests), progress))
 
     def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:
         return cast(BenchReport, self._perform(wire.Bench(order=order), progress))

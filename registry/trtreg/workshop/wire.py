@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, get_args
 
 from trtreg.core.benchmark import BenchOrder, BenchReport
+from trtreg.core.bisection import Bisection
 from trtreg.core.model import ModelFacts
 from trtreg.core.outline import Outline
 from trtreg.core.preparation import Prepared, PrepareOrder
@@ -99,14 +100,24 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bisect:
+    """Search for what must stay in fp32. Answered by Bisection."""
+
+    order: WorkOrder
+    most_tests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """Measure how fast plans are. Answered by BenchReport."""
 
     order: BenchOrder
 
 
-Task = Examine | Inspect | CountCases | TellOutline | Prepare | TellGraph | Build | Judge | Bench
-Answer: TypeAlias = "ModelFacts | Inspection | Cases | Outline | Prepared | GraphOf | Built | GateReport | BenchReport"
+Task = Examine | Inspect | CountCases | TellOutline | Prepare | TellGraph | Build | Judge | Bench | Bisect
+Answer: TypeAlias = (
+    "ModelFacts | Inspection | Cases | Outline | Prepared | GraphOf | Built | GateReport | BenchReport | Bisection"
+)
 _TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in get_args(Task)}
 
 
@@ -127,28 +138,25 @@ def answer_from_text(task: Task, text: str) -> Answer:
 
 
 def _answer_type(task: Task) -> type[Answer]:
-    match task:
-        case Examine():
-            return ModelFacts
-        case CountCases():
-            return Cases
-        case TellOutline():
-            return Outline
-        case Prepare():
-            return Prepared
-        case TellGraph():
-            return GraphOf
-        case Build():
-            return Built
-        case Judge():
-            return GateReport
-        case Bench():
-            return BenchReport
-        case Inspect():
-            # Late: it knows a dozen file formats, and no build asks it.
-            from trtreg.onnx_models.inspection import Inspection
+    if isinstance(task, Inspect):
+        # Late: it knows a dozen file formats, and no build asks it.
+        from trtreg.onnx_models.inspection import Inspection
 
-            return Inspection
+        return Inspection
+    return _ANSWERS[type(task)]
+
+
+_ANSWERS: Mapping[type[Task], type[Answer]] = {
+    Examine: ModelFacts,
+    CountCases: Cases,
+    TellOutline: Outline,
+    Prepare: Prepared,
+    TellGraph: GraphOf,
+    Build: Built,
+    Judge: GateReport,
+    Bench: BenchReport,
+    Bisect: Bisection,
+}
 
 
 class Telegraph:
