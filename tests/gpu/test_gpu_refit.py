@@ -14,6 +14,7 @@ import pytest
 from gpu.fine_tuning import write_fine_tune
 from gpu.test_gpu_plans import target_of
 from trtreg import wiring
+from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module
 from trtreg.backends.tensorrt_log import Log, recording
 from trtreg.backends.tensorrt_timing import TimingCache
@@ -69,6 +70,8 @@ def test_a_timing_cache_of_this_machine_is_combined_and_a_foreign_one_is_not(run
     """Expected: `combined` names the one that was left by a build here, and not the garbage beside it."""
     if importlib.util.find_spec(MODULES[runtime]) is None:
         pytest.skip(f"{runtime} isn't installed")
+    if not gpu_capabilities():
+        pytest.skip("without a GPU, every timing cache is refused")
     trt: Any = product_module(PRODUCTS[runtime])
 
     def through(folder: Path) -> tuple[TimingCache, Any, Log]:
