@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ANSWERS = {
     "cache": "hit: the engine is in this machine's cache",
     "store": "hit: the engine is in the store and would be fetched",
+    "compatible": "hit: there is no such engine, and a compatible one that was proven here would be fetched",
     "unproven": "unproven: the engine is built, and waits for a machine that can run it",
     "revoked": "revoked: the engine was withdrawn; `trtreg get --rebuild` would build another",
     "rejected": "rejected: the gate has refused this engine before",
@@ -44,6 +45,11 @@ def _lines(explanation: Explanation) -> list[str]:
         lines += ["", explanation.revoked]
     if explanation.rejection:
         lines += ["", "why it was rejected:", *(f"  {reason}" for reason in explanation.rejection.reasons)]
+    if explanation.candidates:
+        lines += ["", "compatible engines:"]
+        for found in explanation.candidates:
+            target = found.manifest.target
+            lines.append(f"  {found.manifest.key[:12]} for {target.architecture}: {found.why}")
     if explanation.nearest:
         lines += ["", "nearest engines:"]
         for near in explanation.nearest:
@@ -70,6 +76,10 @@ def _as_json(explanation: Explanation) -> str:
             "backend": asked.chosen.backend,
             "why": asked.chosen.why,
             "fields": asked.question.keyed_fields(),
+            "candidates": [
+                {"key": c.manifest.key, "target": to_plain(c.manifest.target), "taken": c.taken, "why": c.why}
+                for c in explanation.candidates
+            ],
             "nearest": [{"key": n.manifest.key, "differences": to_plain(n.differences)} for n in explanation.nearest],
             "revoked": explanation.revoked,
             "rejection": explanation.rejection,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtreg.core.compatibility import claim, why_not
 from trtreg.core.lifecycle import EngineState
-from trtreg.core.target import runs_on
 from trtreg.core.verdict import GateReport, Verdict
 from trtreg.errors import Miss, NotFound, TrtregError, UsageError
 
@@ -63,9 +63,9 @@ class Prover:
                 hint="add the model again, then run the gate",
             )
         chosen = self._machine_for(manifest, device)
-        if not runs_on(chosen.target, manifest.target):
+        if not _loads(chosen.target, manifest):
             raise Miss(
-                f"this machine can't run {manifest.key[:12]}: {_differing(manifest.target, chosen.target)}",
+                f"this machine can't run {manifest.key[:12]}: {why_not(chosen.target, manifest.question)}",
                 hint=f"it takes {manifest.target}",
             )
         with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
@@ -73,7 +73,7 @@ class Prover:
                 judged = self._maker.judge_again(record, version, chosen, folder)
             if judged.report.verdict is not Verdict.PASSED:
                 self._withdraw(judged, chosen.target)
-            elif record.state is not EngineState.PUBLISHED:
+            elif record.state is not EngineState.PUBLISHED or not _is_made_for(manifest, chosen.target):
                 self._publish(judged, chosen.target)
         return judged.report
 
@@ -94,7 +94,7 @@ class Prover:
             here = self._choose(manifest.target.runtime, device=device).target
         except TrtregError:
             return False  # That runtime isn't here at all.
-        return runs_on(here, manifest.target) and not self._is_proven_for(manifest, here.architecture)
+        return _loads(here, manifest) and not self._is_proven_for(manifest, here.architecture)
 
     def _machine_for(self, manifest: Manifest, device: str) -> Chosen:
         try:
@@ -111,19 +111,26 @@ class Prover:
         """Publish a plan for the machine that has proven it.
 
         A plan for several architectures is published under each one's own key as it is proven there, and under its
-        own key once all have proven it: what ran on one GPU says nothing about another.
+        own key once all have proven it: what ran on one GPU says nothing about another. So is one that claims to run
+        on more than it was made for, whose own key needs no more than the GPU that it was made for.
         """
         manifest = judged.manifest
         if manifest.target.architecture != here.architecture:
             alone = _for_architecture(manifest, here.architecture)
             self._publisher.publish(alone, judged.folder, self._progress)
+        if not _is_made_for(manifest, here):
+            return
         architectures = manifest.target.architecture.split(",")
         if len(architectures) == 1 or all(self._is_proven_for(manifest, a) for a in architectures):
             self._publisher.publish(manifest, judged.folder, self._progress)
 
     def _withdraw(self, judged: Judged, here: Target) -> None:
-        """The verdict belongs to the plan: it goes for the key of this architecture alone, too."""
+        """The verdict belongs to the plan: it goes for the key of this architecture alone, too. A claim that doesn't
+        hold on this GPU takes nothing from those that the plan was made for."""
         manifest = judged.manifest
+        if not _is_made_for(manifest, here):
+            self._publisher.reject(_for_architecture(manifest, here.architecture), judged.folder, self._progress)
+            return
         if manifest.target.architecture != here.architecture and self._is_proven_for(manifest, here.architecture):
             alone = _for_architecture(manifest, here.architecture)
             self._publisher.reject(alone, judged.folder, self._progress)
@@ -137,10 +144,15 @@ class Prover:
         self._progress.say(f"another process is making this engine ({holder}); waiting for it")
 
 
-def _differing(plan: Target, here: Target) -> str:
-    """The fields that keep a plan from running here: `architecture is sm_89, here sm_90`."""
-    pairs = ((f.name, getattr(plan, f.name), getattr(here, f.name)) for f in fields(plan))
-    return ", ".join(f"{name} is {theirs or '-'}, here {mine or '-'}" for name, theirs, mine in pairs if theirs != mine)
+def _loads(here: Target, manifest: Manifest) -> bool:
+    """Whether the plan can be tried here. Of version-compatible ones only those of the version at hand: loading one of
+    another would run the code that it carries."""
+    same_version = here.runtime_version == manifest.target.runtime_version
+    return same_version and claim(here, manifest.question) is not None
+
+
+def _is_made_for(manifest: Manifest, here: Target) -> bool:
+    return here.architecture in manifest.target.architecture.split(",")
 
 
 def _for_architecture(manifest: Manifest, architecture: str) -> Manifest:

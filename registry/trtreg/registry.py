@@ -6,6 +6,7 @@ A hit reads this file and little else: what only a miss needs comes in as callab
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
-from trtreg.errors import Miss, Rejected, Revoked, Unproven, Untrusted, UsageError
+from trtreg.errors import Miss, Rejected, Revoked, TrtregError, Unproven, Untrusted, UsageError
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from trtreg.core.manifest import Manifest
     from trtreg.core.trust import Trust
     from trtreg.core.verdict import GateReport
-    from trtreg.errors import TrtregError
     from trtreg.interfaces import PlanCache, Progress, Session, Store
     from trtreg.leasing import Turns
     from trtreg.making import Made, Maker
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from trtreg.publishing import Publisher
     from trtreg.review import Explanation, Reviewer
     from trtreg.revocations import Revocations
+
+_WORTH_SAYING = 5.0
+"""Seconds of an expected build. Who waits for less needn't be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +224,11 @@ class Registry:
             )
 
     def _without_asking(self, asked: Asked, watch: Stopwatch, *, allow_unproven: bool) -> Engine:
-        """What is left to those who are offline and find no proven engine in the cache. Raises Miss, Untrusted."""
+        """What is left to those who are offline and find no proven engine in the cache that was made for just this.
+        Raises Miss, Untrusted."""
+        for other in asked.substitutes():
+            if cached := self._find_here(self._cache, other):
+                return self._engine(other.key, cached, "cache", watch)
         if allow_unproven and (kept := self._find_here(self._unproven, asked, offline=True)):
             return self._engine(asked.key, kept, "cache", watch)
         if self._cache.find(asked.key) or (allow_unproven and self._unproven.find(asked.key)):
@@ -276,7 +283,7 @@ class Registry:
 
     def _found(self, asked: Asked, watch: Stopwatch, *, allow_unproven: bool) -> Engine | None:
         """The engine, if it has been made. Raises Unproven for one from quarantine that isn't allowed."""
-        if found := self._bring(asked, watch):
+        if found := self._bring(asked, watch) or self._bring_substitute(asked, watch):
             return found
         if waiting := self._publisher().find_unproven(asked.key):
             return self._serve_unproven(asked, waiting, self._fetch_blob, "store", watch, allowed=allow_unproven)
@@ -300,6 +307,14 @@ class Registry:
             return self._bring(asked, watch)
         except Revoked:
             return None
+
+    def _bring_substitute(self, asked: Asked, watch: Stopwatch) -> Engine | None:
+        """An engine that runs in more places than was asked for, and was proven on a machine like this one."""
+        for other in asked.substitutes():
+            if found := self._bring_unless_revoked(other, watch):
+                self.progress.say(f"served by a compatible engine, which was proven here: {other.request.wish}")
+                return found
+        return None
 
     def _find_here(self, cache: PlanCache, asked: Asked, *, offline: bool = False) -> CachedEngine | None:
         """The engine, if this machine has it, verified it under the trust that is in force now, and knows of no
@@ -337,7 +352,7 @@ class Registry:
     def _build_and_admit(self, asked: Asked, watch: Stopwatch, *, rebuild: bool, allow_unproven: bool) -> Engine:
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
         self.progress.say(f"building {asked} ({asked.chosen.why})")
-        self._prepare_meanwhile()
+        self._prepare_meanwhile(asked)
         with self._work_folder() as folder:
             made = self._make(asked, folder, watch, rebuild=rebuild)
             with watch("publish"):
@@ -361,11 +376,20 @@ class Registry:
             return manifest
         return self._publisher().publish(manifest, made.folder, self.progress, replace=replace)
 
-    def _prepare_meanwhile(self) -> None:
-        """Import what publishing needs while the child works: it takes a quarter of a second."""
+    def _prepare_meanwhile(self, asked: Asked) -> None:
+        """Import what publishing needs while the child works: it takes a quarter of a second. It also knows how long
+        like builds took."""
         from threading import Thread
 
-        Thread(target=self._prepare, daemon=True).start()
+        def prepare() -> None:
+            # What is wrong will be said where it is needed.
+            with suppress(TrtregError):
+                self._prepare()
+                expected = self._reviewer().expected_seconds(asked)
+                if expected and expected > _WORTH_SAYING:
+                    self.progress.say(f"by history it takes about {expected:.0f} s")
+
+        Thread(target=prepare, daemon=True).start()
 
     def _serve_unproven(
         self,

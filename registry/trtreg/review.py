@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from trtreg.core.compatibility import Claim, claim, same_but_for_reach, why_not
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
 from trtreg.core.verdict import GateReport, tolerance_for
@@ -14,9 +16,13 @@ from trtreg.errors import NotFound, Revoked, UsageError
 from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trtreg.core.engine import EngineRecord
     from trtreg.core.key import Key
+    from trtreg.core.manifest import Manifest
     from trtreg.core.request import Asked
+    from trtreg.core.target import Target
     from trtreg.core.trust import Trust
     from trtreg.interfaces import Catalog, PlanCache, Store
     from trtreg.models import Models
@@ -24,13 +30,23 @@ if TYPE_CHECKING:
     from trtreg.revocations import Revocations
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An engine that might stand in for one that isn't there, and why it was taken or not."""
+
+    manifest: Manifest
+    taken: bool
+    why: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why a request hits or misses.
 
-    answer            `cache`, `store`, `unproven`, `revoked`, `rejected` or `miss`
+    answer            `cache`, `store`, `compatible`, `unproven`, `revoked`, `rejected` or `miss`
     revoked           why the engine was withdrawn, empty if it wasn't
     rejection         the report that speaks against the engine, if it was rejected
+    candidates        engines of the same model and recipe that were made to run elsewhere, too, or elsewhere only
     nearest           engines of other questions, with the fields that differ
     expected_seconds  what a build would take by history, None without any
     """
@@ -39,6 +55,7 @@ class Explanation:
     answer: str
     revoked: str
     rejection: GateReport | None
+    candidates: tuple[Candidate, ...]
     nearest: tuple[Near, ...]
     expected_seconds: float | None
 
@@ -64,32 +81,74 @@ class Reviewer:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
         rejection, revoked = None, ""
         try:
-            answer = self._found(asked.key)
+            answer = self._found(asked)
         except Revoked as error:
             answer, revoked = "revoked", error.message
         if answer == "miss" and (rejection := self.rejection(asked)):
             answer = "rejected"
         digests = {v.facts.digest for v in self._models.all(asked.version.name)}
-        published = EngineState.PUBLISHED
-        others = [r.manifest for d in sorted(digests) for r in self._catalog.engines(model_digest=d, state=published)]
+        states = (EngineState.PUBLISHED, EngineState.UNPROVEN)
+        records = [r for d in sorted(digests) for s in states for r in self._catalog.engines(model_digest=d, state=s)]
+        others = [r.manifest for r in records if r.state is EngineState.PUBLISHED]
         question = asked.question
         return Explanation(
             asked=asked,
             answer=answer,
             revoked=revoked,
             rejection=rejection,
+            candidates=tuple(self._candidates(asked, [r.manifest for r in records])) if answer != "cache" else (),
             nearest=tuple(nearest(question, [m for m in others if m.key != asked.key])),
-            expected_seconds=expected_seconds(question, others),
+            expected_seconds=expected_seconds(question, [r.manifest for r in records]),
         )
 
-    def _found(self, key: Key) -> str:
+    def _found(self, asked: Asked) -> str:
         """Where the engine is. Raises Revoked."""
-        cached = self._cache.find(key)
+        key, cached = asked.key, self._cache.find(asked.key)
         if cached and self._trust.accepts(cached.policy) and not self._revocations.why(key, cached.plan_digest):
             return "cache"
         if self._publisher.find(key):
             return "store"
+        if self._substitute(asked):
+            return "compatible"
         return "unproven" if self._publisher.find_unproven(key) else "miss"
+
+    def _substitute(self, asked: Asked) -> Key | None:
+        """The key of the engine that stands in for what was asked for."""
+        for other in asked.substitutes():
+            with suppress(Revoked):
+                if self._publisher.find(other.key):
+                    return other.key
+        return None
+
+    def expected_seconds(self, asked: Asked) -> float | None:
+        """How long its build would take by the history of like ones; None without any."""
+        digest = asked.question.model_digest
+        return expected_seconds(asked.question, [r.manifest for r in self._catalog.engines(model_digest=digest)])
+
+    def _candidates(self, asked: Asked, manifests: list[Manifest]) -> Iterator[Candidate]:
+        """The best first, each plan once."""
+        here, order = asked.question.target, list(Claim)
+        alike = [m for m in manifests if m.key != asked.key and same_but_for_reach(asked.question, m.question)]
+        claims = [(claim(here, m.question), m) for m in alike]
+        served = self._substitute(asked)
+        seen: set[str] = set()
+        for found, manifest in sorted(claims, key=lambda pair: order.index(pair[0]) if pair[0] else len(order)):
+            if manifest.plan_digest in seen:
+                continue
+            seen.add(manifest.plan_digest)
+            if found is None:
+                yield Candidate(manifest=manifest, taken=False, why=why_not(here, manifest.question))
+                continue
+            proof = self._proof(manifest, here)
+            taken = proof is not None and proof == served
+            why = "taken" if taken else "proven here" if proof else "not proven on a machine like this one"
+            yield Candidate(manifest=manifest, taken=taken, why=f"{found.value}; {why}")
+
+    def _proof(self, manifest: Manifest, here: Target) -> Key | None:
+        """The key under which that very plan was published for machines like this one."""
+        target = replace(here, device=manifest.target.device)
+        key = replace(manifest.question, target=target).key
+        return key if self._publisher.has_published(key, manifest.plan_digest) else None
 
     def rejection(self, asked: Asked) -> GateReport | None:
         """The report that still speaks against the key: under today's tolerance and on today's samples."""

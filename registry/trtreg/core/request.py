@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,6 +83,18 @@ class Asked:
     def key(self) -> Key:
         """Of the engine that would answer it."""
         return self.question.key
+
+    def substitutes(self) -> list[Asked]:
+        """What else would answer it here, the best first: engines that are compatible with more."""
+        if self.question.target.runtime != "tensorrt":
+            return []
+        # Late: a hit on a CPU needs none of it.
+        from trtreg.core.compatibility import substitutes
+
+        return [
+            Asked(replace(self.request, builder=q.recipe.builder), self.version, self.chosen, q)
+            for q in substitutes(self.question)
+        ]
 
     def __str__(self) -> str:
         return f"{self.version} ({self.request.wish}) for {self.question.target}"
