@@ -20,10 +20,12 @@ from trtreg.core.names import parse_model_name
 from trtreg.core.request import Request
 from trtreg.core.revocation import Criteria
 from trtreg.errors import NotFound, Revoked, Unproven, Unreachable, Untrusted, UsageError
+from trtreg.probing import choose
 from trtreg.publishing import Publisher
 from trtreg.registry import Registry
 from trtreg.revocations import Revocations
 from trtreg.revoking import Revoker
+from trtreg.storage import intake, places
 from trtreg.testing import MemoryCatalog, MemoryNotes, MemoryStore, SilentProgress
 
 WHY = "the farm's GPU 3 has bad memory"
@@ -116,6 +118,38 @@ def test_others_are_served_as_before(with_model: Registry, tmp_path: Path) -> No
     assert [m.provenance.model for m in revoke(model="tiny@1")] == ["tiny@1"]
 
     assert with_model.get("other").source == "cache"
+
+
+class Far:
+    """A remote store that can be cut off, and then fails whatever it is asked."""
+
+    def __init__(self) -> None:
+        self._inner, self.gone = MemoryStore(location="s3://far", remote=True), False
+
+    def __getattr__(self, name: str) -> object:
+        if self.gone and name not in ("location", "remote"):
+            raise Unreachable(f"the wire was cut ({name})")
+        return getattr(self._inner, name)
+
+
+def test_a_hit_with_a_fresh_list_asks_the_store_nothing_and_hashes_no_plan(
+    monkeypatch: pytest.MonkeyPatch, classifier: Path
+) -> None:
+    far = Far()
+    monkeypatch.setattr(places, "open_store", lambda *_, **__: far)
+    registry = opened(choose)
+    add(registry, "tiny", classifier)
+    built, again = registry.get("tiny"), registry.get("tiny")
+    assert (built.source, again.source) == ("built", "cache")
+    far.gone = True
+    monkeypatch.setattr(intake, "sha256_file", pytest.fail)
+    told = Told()
+
+    assert opened(choose, told).get("tiny").source == "cache"
+
+    assert told.lines == []
+    with pytest.raises(Unreachable):
+        opened(choose).get("tiny", refresh=True)
 
 
 # --- on the seams --------------------------------------------------------------------------------------------
