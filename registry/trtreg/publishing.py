@@ -132,7 +132,7 @@ class Publisher:
         self._require_another(manifest)
         key, digest = manifest.key, manifest.plan_digest
         self._put_files(manifest, folder, progress, heal=replace)
-        self._write(manifest_name(key, digest), manifest, replace=replace)
+        self._write(manifest_name(key, digest), manifest, folder, progress, replace=replace)
         lease = self._fence()
         # A pointer to a manifest that isn't there is what a crash or a rejection elsewhere left, and one to a plan
         # that was withdrawn serves nobody: neither is a first writer.
@@ -172,7 +172,7 @@ class Publisher:
             )
         self._put_files(manifest, folder, progress)
         lease = self._fence()
-        self._write(unproven_name(key, digest), manifest)
+        self._write(unproven_name(key, digest), manifest, folder, progress)
         self._catalog().record_engine(manifest, EngineState.UNPROVEN, bless=False, lease=lease)
         return manifest
 
@@ -181,16 +181,20 @@ class Publisher:
         key, digest = manifest.key, manifest.plan_digest
         self._forget(key)
         self._put_files(manifest, folder, progress)
-        self._write(rejected_name(key, digest), manifest, replace=True)
+        self._write(rejected_name(key, digest), manifest, folder, progress, replace=True)
         if self._blessed(key) == digest:
             self._store.delete_record(blessed_name(key))
         self._store.delete_record(manifest_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
         self._catalog().record_engine(manifest, EngineState.REJECTED, bless=False)
 
-    def _write(self, name: str, manifest: Manifest, *, replace: bool = False) -> None:
+    def _write(self, name: str, manifest: Manifest, folder: Path, progress: Progress, *, replace: bool = False) -> None:
         write = self._store.replace_record if replace else self._store.insert_record
         write(name, write_manifest(manifest).encode())
+        # Before anybody is pointed to it: who prunes the store at this moment may have found a blob without a record.
+        for file in manifest.plan.files:
+            if not self._store.has_blob(file):
+                self._store.put_blob(folder / file.name, file, progress)
 
     def _put_files(self, manifest: Manifest, folder: Path, progress: Progress, *, heal: bool = False) -> None:
         for file in manifest.plan.files:

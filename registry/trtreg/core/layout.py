@@ -18,6 +18,9 @@ REJECTED = "rejected/"
 UNPROVEN = "unproven/"
 REFITS = "refits/"
 REVOCATIONS = "revocations/"
+TIMINGS = "timings/"
+CONDEMNED = "condemned.json"
+"""Which records retention has marked, and since when: see `trtreg.pruning`."""
 
 
 def blob_name(sha256: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import digest_of
+from trtreg.core.layout import TIMINGS
 
 if TYPE_CHECKING:
     from trtreg.core.target import Target
@@ -22,4 +23,4 @@ def timing_prefix(target: Target) -> str:
     timings apart.
     """
     kind = (target.runtime, target.runtime_version, target.platform, target.cuda, target.architecture, target.device)
-    return f"timings/{digest_of('timing-cache', kind)}/"
+    return f"{TIMINGS}{digest_of('timing-cache', kind)}/"

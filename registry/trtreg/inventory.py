@@ -1,0 +1,146 @@
+"""What a store has, read once: its records, what blobs they need, and what they say of engines.
+
+Read leniently, as this goes before something is thrown away: whatever looks like a digest in a record may name a blob,
+and a record of another trtreg's making counts as much as one of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from trtreg.core.digest import is_digest
+from trtreg.core.layout import CONDEMNED, MANIFESTS, REFITS, REJECTED, TIMINGS, UNPROVEN
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.retention import StoredEngine
+from trtreg.core.trust import split_record
+
+if TYPE_CHECKING:
+    from trtreg.interfaces import Store
+
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_STATES = {
+    MANIFESTS: EngineState.PUBLISHED,
+    REJECTED: EngineState.REJECTED,
+    UNPROVEN: EngineState.UNPROVEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record. `needs` are all digests in it, of which some name blobs; `content` is without its signature."""
+
+    name: str
+    content: bytes
+    needs: frozenset[str]
+
+    @property
+    def digest(self) -> bytes:
+        """Of the content."""
+        return hashlib.sha256(self.content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The records of one store, by name: what they need, their digests, engines, and the engines of refit sources;
+    and pointers by key."""
+
+    needs: Mapping[str, frozenset[str]]
+    digests: Mapping[str, bytes]
+    engines: Mapping[str, StoredEngine]
+    pointers: Mapping[str, str] = field(default_factory=dict)
+    refits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def needed(self, without: Collection[str] = ()) -> set[str]:
+        """The digests in all records but those."""
+        return {digest for name, digests in self.needs.items() if name not in without for digest in digests}
+
+
+def take_inventory(store: Store, *, revoked: Collection[str] = ()) -> Inventory:
+    """Read every record. `revoked` are engines as KEY/PLAN. Raises Unreachable."""
+    needs: dict[str, frozenset[str]] = {}
+    engines: dict[str, StoredEngine] = {}
+    pointers: dict[str, str] = {}
+    refits: dict[str, tuple[str, str]] = {}
+    contents: dict[str, Found] = {}
+    digests: dict[str, bytes] = {}
+    for found in read_records(store, store.record_names("")):
+        needs[found.name], digests[found.name] = found.needs, found.digest
+        parts = found.name.split("/")
+        if found.name.startswith(MANIFESTS) and len(parts) == 3 and parts[2] == "blessed":
+            pointers[parts[1]] = found.content.decode(errors="replace").strip()
+        elif parse_engine_name(found.name):
+            contents[found.name] = found
+        elif found.name.startswith(REFITS):
+            refits[found.name] = _refitted(found.content)
+    for name, found in contents.items():
+        engines[name] = _engine(found, pointers, revoked)
+    return Inventory(needs, digests, engines, pointers, refits)
+
+
+def read_records(store: Store, names: Iterable[str]) -> Iterator[Found]:
+    """Those that are still there; not the timings and marks, which need nothing."""
+    for name in names:
+        if name.startswith(TIMINGS) or name == CONDEMNED:
+            continue
+        if (record := store.read_record(name)) is not None:
+            yield found_in(name, record)
+
+
+def found_in(name: str, record: bytes) -> Found:
+    """What is in a record, signed or not."""
+    content = split_record(record)[0]
+    return Found(name, content, frozenset(digest.decode() for digest in _DIGEST.findall(content)))
+
+
+def parse_engine_name(record: str) -> tuple[EngineState, str, str] | None:
+    """State, key and plan digest that the name of a manifest says; None for the name of anything else."""
+    parts = record.removesuffix(".json").split("/")
+    if len(parts) != 3 or not record.endswith(".json") or not (is_digest(parts[1]) and is_digest(parts[2])):
+        return None
+    state = _STATES.get(f"{parts[0]}/")
+    return (state, parts[1], parts[2]) if state else None
+
+
+def _engine(found: Found, pointers: Mapping[str, str], revoked: Collection[str]) -> StoredEngine:
+    parsed = parse_engine_name(found.name)
+    assert parsed is not None
+    state, key, plan_digest = parsed
+    plain = _plain(found.content)
+    provenance = plain.get("provenance")
+    built_at = provenance.get("built_at") if isinstance(provenance, dict) else None
+    return StoredEngine(
+        record=found.name,
+        key=key,
+        plan_digest=plan_digest,
+        model_digest=str(plain.get("model_digest", "")),
+        built_at=_seconds(built_at),
+        state=EngineState.REVOKED if f"{key}/{plan_digest}" in revoked else state,
+        blessed=state is EngineState.PUBLISHED and pointers.get(key) == plan_digest,
+    )
+
+
+def _refitted(content: bytes) -> tuple[str, str]:
+    plain = _plain(content)
+    return str(plain.get("key", "")), str(plain.get("engine", ""))
+
+
+def _plain(content: bytes) -> dict[str, object]:
+    try:
+        plain = json.loads(content)
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _seconds(text: object) -> float | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
