@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import closing, suppress
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from catalog.examples import facts
 from catalog.processes import add_five_versions, add_the_same_version, at_once, bless_a_plan_of_ones_own, upgrade
 from trtreg.catalog import migration
+from trtreg.catalog.database import Database
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.errors import Unreachable
+
+_TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
 def test_a_database_without_tables_names_the_command_that_makes_them(postgres_url: str) -> None:
@@ -45,6 +49,23 @@ def test_many_blessings_leave_one_blessed(postgres_catalog: SqlCatalog, postgres
 def test_four_processes_upgrade_one_database_at_once(postgres_url: str) -> None:
     at_once(4, upgrade, postgres_url)
     migration.check(postgres_url)
+
+
+def test_a_migration_gives_up_on_a_table_that_somebody_uses_and_leaves_all_as_it_was(postgres_url: str) -> None:
+    migration.upgrade(postgres_url)
+    engine = create_engine(postgres_url)
+    with engine.begin() as reader:
+        reader.execute(text("SELECT * FROM leases"))
+        with pytest.raises(Unreachable, match="lock timeout"):
+            migration.downgrade(postgres_url, "base")
+    engine.dispose()
+    migration.check(postgres_url)
+
+
+def test_a_transaction_that_froze_is_ended_by_the_server(postgres_url: str) -> None:
+    with closing(Database(postgres_url)) as database, database.reading() as connection:
+        shown = [connection.scalar(text(f"SHOW {name}")) for name in _TIMEOUTS]
+    assert shown == ["30s", "1min", "10s"]
 
 
 def test_a_refused_transaction_leaves_nothing(postgres_catalog: SqlCatalog) -> None:

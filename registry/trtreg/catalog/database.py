@@ -29,6 +29,8 @@ from trtreg.errors import Unreachable, UsageError
 
 _WAIT_SECONDS = 30
 _FROZEN_SECONDS = 10
+_TABLE_SECONDS = 5
+_CHANGE_SECONDS = 3600
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -74,6 +76,13 @@ class Database:
             if subject is not None and not self.is_sqlite:
                 _wait_for_turn(connection, subject)
             yield connection
+
+    def be_brief_about_tables(self, connection: Connection) -> None:
+        """For a transaction that changes tables: it may work for long, but not wait for long. Whoever reads waits
+        behind a change that waits. SQLite has one lock for all."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_TABLE_SECONDS}s'")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_CHANGE_SECONDS}s'")
 
     def close(self) -> None:
         """Let go of all connections; the next transaction makes new ones."""

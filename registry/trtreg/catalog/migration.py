@@ -119,6 +119,7 @@ def _migrating(url: str) -> Iterator[tuple[Database, Connection]]:
     with closing(Database(url, enforce_foreign_keys=False)) as database:
         _make_folder(database)
         with _alembic, database.writing(_SUBJECT) as connection:
+            database.be_brief_about_tables(connection)
             yield database, connection
 
 
