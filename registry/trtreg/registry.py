@@ -227,8 +227,9 @@ class Registry:
         """What is left to those who are offline and find no proven engine in the cache that was made for just this.
         Raises Miss, Untrusted."""
         for other in asked.substitutes():
-            if cached := self._find_here(self._cache, other):
-                return self._engine(other.key, cached, "cache", watch)
+            with suppress(Revoked):
+                if cached := self._find_here(self._cache, other, offline=True):
+                    return self._engine(other.key, cached, "cache", watch)
         if allow_unproven and (kept := self._find_here(self._unproven, asked, offline=True)):
             return self._engine(asked.key, kept, "cache", watch)
         if self._cache.find(asked.key) or (allow_unproven and self._unproven.find(asked.key)):

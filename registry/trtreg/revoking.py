@@ -40,14 +40,19 @@ class Revoker:
         self._now, self._by, self._progress = now, by, progress
 
     def find(self, criteria: Criteria) -> list[Manifest]:
-        """The engines that are meant and not withdrawn yet, published or in quarantine, by model and key.
+        """The engines that are meant and not withdrawn yet, published or in quarantine, by model and key. Who names a
+        key means its plans wherever they are published: those for several GPUs have a key for each.
 
         Raises UsageError for criteria that leave everything open, NotFound if nothing fits.
         """
         if not criteria.given():
             raise UsageError("revoke which engines?", hint="give a KEY, or --host, --tensorrt, --since or --model")
         self._revocations.refresh()
-        found = {m.key + m.plan_digest: m for m in self._manifests(criteria) if criteria.fits(m)}
+        begins = {key.partition("/")[0] for key in criteria.keys} or {""}
+        found = {m.key + m.plan_digest: m for m in self._manifests(begins) if criteria.fits(m)}
+        if criteria.keys:
+            plans = {m.plan_digest for m in found.values()}
+            found |= {m.key + m.plan_digest: m for m in self._manifests({""}, plans)}
         left = [m for m in found.values() if self._revocations.why(m.key, m.plan_digest, offline=True) is None]
         if not left:
             wanted = ", ".join(f"{name} {value}" for name, value in criteria.given().items())
@@ -80,10 +85,11 @@ class Revoker:
                 self._progress.say(f"warning: {name}: {error}")
         return found
 
-    def _manifests(self, criteria: Criteria) -> Iterator[Manifest]:
-        begins = {key.partition("/")[0] for key in criteria.keys} or {""}
+    def _manifests(self, begins: set[str], plans: set[str] | None = None) -> Iterator[Manifest]:
+        """Those whose keys begin so; with `plans`, only those of these plans."""
         for name in sorted({n for f in (MANIFESTS, UNPROVEN) for b in begins for n in self._store.record_names(f + b)}):
-            if not name.endswith(".json"):
+            plan = name.rpartition("/")[2].removesuffix(".json")
+            if not name.endswith(".json") or (plans is not None and plan not in plans):
                 continue
             try:
                 content = self._store.read_record(name)

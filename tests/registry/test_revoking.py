@@ -339,7 +339,11 @@ def test_engines_are_found_by_criteria_together_and_each_only_once() -> None:
         return {(m.key, m.plan_digest) for m in revoker.find(Criteria(**criteria))}  # type: ignore[arg-type]
 
     assert len(found(host="here")) == 3
-    assert found(keys=(manifests[0].key[:8],)) == {(m.key, m.plan_digest) for m in manifests[:2]}
+    assert found(keys=(manifests[1].key[:8] + "/" + manifests[1].plan_digest[:8],)) == {
+        (manifests[1].key, manifests[1].plan_digest)
+    }
+    # The first and the last are one plan under two keys.
+    assert found(keys=(manifests[0].key[:8],)) == {(m.key, m.plan_digest) for m in manifests}
     assert found(model="b", host="here") == {(manifests[2].key, manifests[2].plan_digest)}
     withdraw(store, manifests[2])
     assert len(found(host="here")) == 2
