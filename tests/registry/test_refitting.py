@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -17,8 +17,10 @@ from trtreg import wiring
 from trtreg.core.builder_settings import BuilderSettings, Weights
 from trtreg.core.files import StoredFile, file_set
 from trtreg.core.lifecycle import EngineState
+from trtreg.core.limits import Limits
 from trtreg.core.manifest import Manifest
 from trtreg.core.refit import refit_prefix
+from trtreg.core.selection import expected_seconds
 from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, Rejected, Unproven, UsageError
 from trtreg.interfaces import Progress
@@ -27,6 +29,7 @@ from trtreg.refits import Refits
 from trtreg.registry import Engine, Registry
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
+from trtreg.workshop.supervisor import ChildWorkshop
 
 H100 = Target(runtime="tensorrt", runtime_version="10.13.3.9", architecture="sm_90", platform="linux-x86_64", cuda="12")
 STRIPPED, REFITTABLE = BuilderSettings(weights=Weights.STRIPPED), BuilderSettings(weights=Weights.REFITTABLE)
@@ -297,6 +300,34 @@ def test_what_waits_in_quarantine_becomes_a_source_once_it_is_proven(tmp_path: P
     there.get("tuned", REFITTABLE)
 
     assert there.bench.orders[-1].refit_from
+
+
+def test_a_source_whose_engine_was_revoked_is_not_used(tmp_path: Path) -> None:
+    house, revoked = a_house(tmp_path), set[str]()
+    refits = Refits(house.store, lambda _, plan: plan not in revoked, house.bench, house.told)
+    manifest = house.get("first").manifest
+    asked = manifest.recipe, manifest.target, manifest.graph_digest
+
+    assert refits.find(*asked)
+    revoked.add(manifest.plan_digest)
+    assert refits.find(*asked) is None
+
+
+def test_a_child_process_tells_the_graph_of_the_rewritten_model(house: House, tmp_path: Path) -> None:
+    manifest = house.get("first", precision="fp16").manifest
+    folder = tmp_path / "work"
+    folder.mkdir()
+    order = replace(house.bench.orders[0], model=tmp_path / "tuned.onnx", folder=folder)
+    child = ChildWorkshop(Limits(seconds=60, memory=8 << 30))
+
+    assert child.graph(order, house.told) == manifest.graph_digest
+
+
+def test_what_was_refitted_says_nothing_about_how_long_a_build_takes(house: House) -> None:
+    first, tuned = house.get("first").manifest, house.get("tuned").manifest
+
+    assert expected_seconds(first.question, [first])
+    assert expected_seconds(tuned.question, [tuned]) is None
 
 
 class Ordered(MemoryStore):
