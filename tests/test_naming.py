@@ -136,14 +136,6 @@ def test_a_model_that_others_change_all_the_time_is_given_up(store: Store) -> No
         Names(store, pause=lambda _: None).change("tiny", never_alone)
 
 
-def test_adopting_writes_what_the_store_lacks_and_nothing_else(names: Names) -> None:
-    old = with_content("first")(Model(name="tiny", last_version=4))
-    adopted = names.adopt(old)
-    assert (adopted.revision, adopted.versions) == (1, old.versions)
-    assert names.adopt(with_content("other")(Model(name="tiny"))) == names.read("tiny") == adopted
-    assert names.adopt(Model(name="removed", last_version=3)).revision == 1
-
-
 _DAMAGED = {
     "torn": lambda text: text[:40],
     "another model's": lambda text: text.replace('"name":"tiny"', '"name":"other"'),

@@ -54,10 +54,10 @@ def get(
             request,
             build=not no_build,
             offline=offline,
+            refresh=refresh,
             rebuild=rebuild,
             retry=retry,
             allow_unproven=allow_unproven,
-            refresh=refresh,
         )
         path = _deliver(engine, output) if output is not None else engine.path
     click.echo(_as_json(engine, path) if as_json else str(path))

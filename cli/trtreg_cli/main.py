@@ -34,6 +34,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "revoke": ("revoke", "revoke", "Withdraw engines after they were published."),
     "inspect": ("inspect", "inspect", "What any model or plan file is, without loading it into a runtime."),
     "key": ("keys", "key", "Keys: whose records are read here, and what signs those that are written."),
+    "store": ("store", "store", "The store, and the catalog that lists it."),
     "cache": ("cache", "cache", "This machine's copies of engines."),
     "db": ("db", "db", "The catalog's schema."),
     "doctor": ("doctor", "doctor", "Settings, this machine's target, and what is missing for each backend."),

@@ -94,7 +94,7 @@ def list_versions(ctx: click.Context, name: str | None, as_json: bool) -> None:
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show one version: digest, inputs, outputs, operators, samples, tolerances."""
     with registry_of(ctx) as registry:
-        version = registry.models.find(model_name(name))
+        version = registry.models.find(model_name(name), fresh=True)
     click.echo(to_json(version) if as_json else "\n".join(_lines(version)))
 
 
@@ -140,7 +140,7 @@ def tolerance(ctx: click.Context, name: str, changes: tuple[str, ...], clear: bo
         if wanted or clear:
             in_force = registry.models.set_tolerance(parsed.name, wanted)
         else:
-            in_force = registry.models.find(parsed).tolerance
+            in_force = registry.models.find(parsed, fresh=True).tolerance
     click.echo(" ".join(f"{k}={v:g}" for k, v in sorted(in_force.items())) or "the defaults of each precision")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtreg.catalog.stamp import sqlite_path, sqlite_url
+from trtreg.catalog.url import sqlite_path, sqlite_url
 from trtreg.core.limits import Limits
 from trtreg.errors import UsageError
 from trtreg.storage import places

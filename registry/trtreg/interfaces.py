@@ -16,7 +16,7 @@ All raise errors of `trtreg.errors`; absence is None or False, failure an except
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from trtreg.core.lease import Failure, Holder, Lease, Owner, Pulse
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
-    from trtreg.core.model import ModelFacts, ModelVersion, Sample
-    from trtreg.core.names import ModelName
+    from trtreg.core.model import Model, ModelFacts, ModelVersion
     from trtreg.core.outline import Outline
     from trtreg.core.preparation import Prepared, PrepareOrder
     from trtreg.core.recipe import Recipe
@@ -64,47 +63,44 @@ class Progress(Protocol):
 
 
 class Catalog(Protocol):
-    """Names, versions, aliases, samples and engines. The store alone can answer for engines, too."""
+    """An index of what the store has, to list and to search: models with all that belongs to them, and engines."""
 
-    def add_version(
-        self, name: str, facts: ModelFacts, *, note: str = "", tags: Mapping[str, str] | None = None
-    ) -> tuple[ModelVersion, bool]:
-        """The version of `name` with these contents, and whether it is new. Equal content makes no new version;
-        tags and a note given for one that exists are added to it."""
+    def index_model(self, model: Model) -> None:
+        """Let what is listed of this name be `model`, whatever it was."""
         ...
 
-    def version(self, name: ModelName) -> ModelVersion | None:
-        """The version that `name` selects: by number, by alias, or the newest."""
+    def forget_model(self, name: str) -> None:
+        """Absence is no error."""
         ...
 
-    def versions(self, name: str | None = None) -> Iterable[ModelVersion]:
-        """All versions of one model, or of all, by name and version."""
+    def revisions(self) -> Mapping[str, int]:
+        """Which revision of each model is listed, by name; 0 is one that was never in a store."""
         ...
 
-    def set_alias(self, name: str, version: int, alias: str) -> None:
-        """Let NAME@ALIAS select `version` from now on. Raises NotFound."""
+    def model(self, name: str) -> Model | None:
+        """What is listed of that name."""
         ...
 
-    def remove_alias(self, name: str, alias: str) -> None:
-        """Raises NotFound."""
-        ...
-
-    def remove_version(self, name: str, version: int) -> None:
-        """Forget a version; its number is never given again. Raises NotFound; UsageError while an alias needs it."""
-        ...
-
-    def add_sample(self, name: str, version: int, sample: Sample) -> None:
-        """Attach a sample to a version; the same name with another content is a UsageError."""
-        ...
-
-    def set_tolerance(self, name: str, tolerance: Mapping[str, float]) -> None:
-        """Replace the model's own tolerances. Raises NotFound."""
+    def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
+        """All versions of all models, by name and number; those of one content, if its digest is given."""
         ...
 
     def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool, lease: Lease | None = None) -> None:
         """Insert the engine (key and plan digest) or move it to `state`; with `bless`, make it the one of its key
         that is served. The manifest recorded last is kept: it has the newest report. Raises UsageError for a step that
         `core.lifecycle` forbids. With a `lease`, nothing is recorded unless it is held still: raises LeaseLost."""
+        ...
+
+    def restore_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+        """Let what is listed of the engine be this, whatever it was: the store says so."""
+        ...
+
+    def plans(self) -> list[tuple[Key, str]]:
+        """Key and plan digest of every engine that is listed; those that `engines` doesn't show are among them."""
+        ...
+
+    def forget_engine(self, key: Key, plan_digest: str) -> None:
+        """Absence is no error."""
         ...
 
     def engines(

@@ -1,4 +1,4 @@
-"""Models by name: adding versions, finding them, and remembering what was found."""
+"""Models by name: adding versions, finding and changing them. The store keeps them, the catalog lists them."""
 
 from __future__ import annotations
 
@@ -9,114 +9,117 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import StoredFile
-from trtreg.core.model import ModelFacts, ModelVersion, Sample
-from trtreg.core.names import LATEST, ModelName, require_alias, require_name
+from trtreg.core.model import Model, ModelFacts, ModelVersion, Sample
+from trtreg.core.names import ModelName, require_alias, require_name
 from trtreg.core.records import MalformedRecord, from_plain, to_plain
-from trtreg.errors import NotFound, UsageError
+from trtreg.errors import NotFound, TrtregError, UsageError
+from trtreg.resolving import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from trtreg.core.manifest import Manifest
+    from trtreg.indexing import Index
     from trtreg.interfaces import Catalog, Notes, Progress, Store, Workshop
+    from trtreg.naming import Names
 
 _RACY_SECONDS = 2.0
 
 
 class Models:
-    """The models of one catalog, their files in one store.
+    """The models of one store, `names` in it, listed in one catalog.
 
-    catalog     opened when first needed: a remembered answer needs none
-    generation  a number that changes with every change of the catalog; None where there is no cheap one
-    hash_file   SHA-256 and size of a file
+    catalog    opened when first needed: finding a model needs none
+    hash_file  SHA-256 and size of a file
+    refresh    seconds for which the answer of a far store is fresh
+    policy     which signatures are required: what was verified under another isn't remembered
+    warn       told, in a line, what went wrong and doesn't matter to the answer
+    clock      seconds since 1970
     """
 
     def __init__(
         self,
         *,
-        location: str,
         catalog: Callable[[], Catalog],
-        generation: Callable[[], int | None],
         store: Store,
+        names: Names,
         workshop: Callable[[], Workshop],
         notes: Notes,
         hash_file: Callable[[Path], tuple[str, int]],
+        refresh: float,
+        policy: str,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._location, self._open_catalog, self._generation = location, catalog, generation
-        self._store, self._workshop, self._notes, self._hash_file = store, workshop, notes, hash_file
-        self._found: dict[ModelName, tuple[int | None, ModelVersion]] = {}
+        self._open_catalog, self._store, self._workshop = catalog, store, workshop
+        self._notes, self._hash_file, self._warn, self._clock = notes, hash_file, warn, clock
+        self._names = names
+        self._resolver = Resolver(store=store, names=names, notes=notes, refresh=refresh, policy=policy, clock=clock)
 
     @cached_property
-    def _catalog(self) -> Catalog:
-        return self._open_catalog()
+    def _index(self) -> Index:
+        from trtreg.indexing import Index  # none of a hit's business
+
+        return Index(names=self._names, catalog=self._open_catalog, warn=self._warn)
 
     # --- finding -------------------------------------------------------------------------------------------
 
-    def find(self, name: ModelName) -> ModelVersion:
+    def find(self, name: ModelName, *, fresh: bool = False, offline: bool = False) -> ModelVersion:
         """The version that `name` selects. Raises NotFound with what there is instead.
 
-        The answer is remembered for as long as the catalog doesn't change, so that a hit opens no database.
+        fresh    ask the store, whatever is remembered
+        offline  ask no far store, however old the answer is that is remembered. Raises Miss without one
         """
-        # Read before the question is asked: a change in between makes what is remembered stale, not wrong.
-        generation = self._generation()
-        known = self._remembered(name, generation)
-        if known is None:
-            known = self._ask_for(name)
-            self._notes.remember("version", self._subject(name), {"generation": generation, "version": to_plain(known)})
-        self._found[name] = generation, known
-        return known
-
-    def _remembered(self, name: ModelName, generation: int | None) -> ModelVersion | None:
-        if generation is None:
-            return None
-        if name in self._found and self._found[name][0] == generation:
-            return self._found[name][1]
-        note = self._notes.recall("version", self._subject(name))
-        if note is None or note.get("generation") != generation:
-            return None
-        try:
-            return from_plain(ModelVersion, note.get("version"))
-        except MalformedRecord:
-            return None  # Written by another trtreg: ask again.
-
-    def _subject(self, name: ModelName) -> str:
-        return f"{self._location} {name}"
-
-    def _ask_for(self, name: ModelName) -> ModelVersion:
-        version = self._catalog.version(ModelName(name.name) if name.alias == LATEST else name)
-        if version is None:
-            raise self._not_found(name)
-        return version
+        found = self._resolver.find(name, fresh=fresh, offline=offline)
+        if found is None:
+            model = self._names.read(name.name)
+            unknown = "" if model or offline else self._bring_in(name.name)
+            model = model or self._names.read(name.name) or Model(name=name.name)
+            found = self._selected(model, name, unknown)
+        return found
 
     def all(self, name: str | None = None) -> list[ModelVersion]:
         """All versions of a model, or of all models. Raises NotFound for a name that isn't there."""
-        versions = list(self._catalog.versions(name))
-        if name is not None and not versions:
-            raise self._not_found(ModelName(name))
-        return versions
+        if name is None:
+            return self._index.versions()
+        newest = self.find(ModelName(name), fresh=True)
+        model = self._names.read(name)
+        return model.all() if model else [newest]
 
     def source_of(self, manifest: Manifest) -> ModelVersion | None:
         """The version that an engine was made from: the one it names, if that still has these contents, else
         another of the same contents, with the sample that it was calibrated on if there is one."""
-        same = [v for v in self._catalog.versions() if v.facts.digest == manifest.model_digest]
+        same = self._index.versions(digest=manifest.model_digest)
         calibration = manifest.recipe.calibration
         fit = [v for v in same if not calibration or any(s.file.sha256 == calibration for s in v.samples)]
         named = [v for v in fit if str(v) == manifest.provenance.model]
         return next(iter(named or fit or same), None)
 
-    def _not_found(self, name: ModelName) -> NotFound:
-        versions = list(self._catalog.versions(name.name))
-        if not versions:
-            known = sorted({v.name for v in self._catalog.versions()})
-            there = ", ".join(known[:10]) + (" …" if len(known) > 10 else "") if known else "none yet"
-            return NotFound(
-                f"no model {name.name!r} in {self._location}",
-                hint=f"known models: {there}; add one by: trtreg model add {name.name} FILE.onnx",
-            )
-        aliases = [a for v in versions for a in v.aliases]
-        there = ", ".join([*(str(v.version) for v in versions), *aliases])
-        return NotFound(f"{name.name} has no version or alias {str(name).partition('@')[2]!r}", hint=f"it has {there}")
+    def _bring_in(self, name: str) -> str:
+        """Bring a model into the store that only the catalog knows; why that can't be found out, if it can't."""
+        try:
+            if model := self._index.unstored(name):
+                self._index.show(self._index.adopt(model))
+        except TrtregError as error:
+            return f"; the catalog may know it from before, but {error.message}"
+        return ""
+
+    def _selected(self, model: Model, name: ModelName, unknown: str = "") -> ModelVersion:
+        """Raises NotFound, with what there is instead."""
+        found = model.select(name)
+        if found is not None:
+            return found
+        if model.versions:
+            there = ", ".join([*(str(v.number) for v in model.versions), *sorted(model.aliases)])
+            selector = str(name).partition("@")[2]
+            raise NotFound(f"{name.name} has no version or alias {selector!r}", hint=f"it has {there}")
+        known = sorted(self._names.revisions().keys() - {name.name})
+        there = ", ".join(known[:10]) + (" …" if len(known) > 10 else "") if known else "none yet"
+        raise NotFound(
+            f"no model {name.name!r} in {self._store.location}",
+            hint=f"known models: {there}; add one by: trtreg model add {name.name} FILE.onnx{unknown}",
+        )
 
     # --- adding --------------------------------------------------------------------------------------------
 
@@ -144,14 +147,23 @@ class Models:
         progress.stage("store", name)
         for file in facts.source.files:
             self._store.put_blob(path.parent / file.name, file, progress, heal=True)
-        version, is_new = self._catalog.add_version(name, facts, note=note, tags=tags)
-        for sample in kept:
-            self._catalog.add_sample(name, version.version, sample)
-        for alias in aliases:
-            self._catalog.set_alias(name, version.version, alias)
-        if tolerance:
-            self._catalog.set_tolerance(name, {**version.tolerance, **tolerance})
-        return self.find(ModelName(name, version=version.version)), is_new
+        before = Model(name=name)
+
+        def with_all_of_it(model: Model) -> Model:
+            nonlocal before
+            before = model
+            return model.add_version(
+                facts, added_at=self._now(), note=note, tags=tags, samples=kept, aliases=aliases, tolerance=tolerance
+            )
+
+        version = self._change(name, with_all_of_it).with_digest(facts.digest)
+        assert version is not None
+        return version, before.with_digest(facts.digest) is None
+
+    def _now(self) -> str:
+        from datetime import UTC, datetime
+
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
 
     def examine(self, path: Path, progress: Progress) -> ModelFacts:
         """What the file is; remembered for as long as its size, time and inode, and its external data's, stay."""
@@ -206,19 +218,27 @@ class Models:
 
     # --- changing ------------------------------------------------------------------------------------------
 
+    def _change(self, name: str, how: Callable[[Model], Model]) -> Model:
+        """Let `how` change the model: in the store first, then in the catalog."""
+        if not self._names.revision(name) and (unstored := self._index.unstored(name)):
+            self._index.adopt(unstored)
+        model = self._names.change(name, how)
+        self._resolver.saw(model)
+        self._index.show(model)
+        return model
+
     def set_alias(self, name: ModelName, alias: str) -> ModelVersion:
         """Let NAME@ALIAS select that version from now on."""
-        version = self.find(name)
         try:
             require_alias(alias)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        self._catalog.set_alias(version.name, version.version, alias)
-        return version
+        changed = self._change(name.name, lambda model: model.set_alias(alias, self._selected(model, name).version))
+        return self._selected(changed, ModelName(name.name, alias=alias))
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Raises NotFound."""
-        self._catalog.remove_alias(name, alias)
+        self._change(name, lambda model: model.remove_alias(alias))
 
     def set_tolerance(self, name: str, tolerance: Mapping[str, float]) -> Mapping[str, float]:
         """Add to the model's own tolerances, or clear them with an empty mapping; what is then in force."""
@@ -226,10 +246,12 @@ class Models:
             _require_tolerance(tolerance)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        version = self.find(ModelName(name))
-        in_force = {**version.tolerance, **tolerance} if tolerance else {}
-        self._catalog.set_tolerance(name, in_force)
-        return in_force
+
+        def how(model: Model) -> Model:
+            self._selected(model, ModelName(name))
+            return model.set_tolerance({**model.tolerance, **tolerance} if tolerance else {})
+
+        return self._change(name, how).tolerance
 
     def remove(self, name: ModelName, *, force: bool = False) -> list[ModelVersion]:
         """Forget one version, or with a bare NAME all of them. Engines and files stay in the store.
@@ -239,15 +261,22 @@ class Models:
         """
         if name.alias is not None:
             raise UsageError(f"{name} is an alias", hint=f"name the version: trtreg model ls {name.name} lists them")
-        going = self.all(name.name) if name.is_bare else [self.find(name)]
-        aliased = [v for v in going if v.aliases]
-        if aliased and not force:
-            held = ", ".join(f"{v} by {', '.join(v.aliases)}" for v in aliased)
-            raise UsageError(f"an alias needs it: {held}", hint="trtreg model unalias first, or --force")
-        for version in going:
-            for alias in version.aliases:
-                self._catalog.remove_alias(version.name, alias)
-            self._catalog.remove_version(version.name, version.version)
+        going: list[ModelVersion] = []
+
+        def without_them(model: Model) -> Model:
+            selected = self._selected(model, name)
+            going[:] = model.all() if name.is_bare else [selected]
+            aliased = [v for v in going if v.aliases]
+            if aliased and not force:
+                held = ", ".join(f"{v} by {', '.join(v.aliases)}" for v in aliased)
+                raise UsageError(f"an alias needs it: {held}", hint="trtreg model unalias first, or --force")
+            for version in going:
+                for alias in version.aliases:
+                    model = model.remove_alias(alias)
+                model = model.remove_version(version.version)
+            return model
+
+        self._change(name.name, without_them)
         return [replace(v, aliases=()) for v in going]
 
 

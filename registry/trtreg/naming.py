@@ -104,10 +104,6 @@ class Names:
             self._pause(attempt)
         raise _too_busy(name, "change")
 
-    def adopt(self, model: Model) -> Model:
-        """Write a model that was kept elsewhere before, unless the store has one of that name; what it then has."""
-        return self.change(model.name, lambda now: now if now.revision else model)
-
     def _insert(self, model: Model) -> bool:
         record = model_name(model.name, model.revision)
         if not self._store.insert_record(record, to_json(model).encode()):

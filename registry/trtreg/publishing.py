@@ -7,6 +7,7 @@ verdict of the gate replace a record.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
@@ -14,7 +15,7 @@ from trtreg.core.layout import REJECTED, UNPROVEN, blessed_name, manifest_name, 
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
 from trtreg.core.records import MalformedRecord
-from trtreg.errors import NotFound, Rejected, Revoked, Untrusted
+from trtreg.errors import NotFound, Rejected, Revoked, TrtregError, Unreachable, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,26 +84,17 @@ class Publisher:
                 f"trtreg show {manifest.key[:12]}/{manifest.plan_digest[:12]} has its record",
             )
 
-    def has_rejected(self, key: Key) -> bool:
-        """Whether the gate has refused a plan for `key`."""
-        return next(iter(self._store.record_names(f"{REJECTED}{key}/")), None) is not None
+    def rejected(self, key: Key) -> list[Manifest]:
+        """The plans for `key` that the gate has refused, the newest first. Raises Untrusted."""
+        found = [self._read(name, key) for name in self._store.record_names(f"{REJECTED}{key}/")]
+        return sorted(filter(None, found), key=lambda m: m.provenance.built_at, reverse=True)
 
     def _blessed(self, key: Key) -> str | None:
         pointer = self._store.read_record(blessed_name(key))
         return None if pointer is None else pointer.decode(errors="replace").strip()
 
     def _read(self, name: str, key: Key) -> Manifest | None:
-        """The manifest under `name`, if there is one, which says itself that it belongs there. Raises Untrusted."""
-        text = self._store.read_record(name)
-        if text is None:
-            return None
-        try:
-            manifest = read_manifest(text)
-        except MalformedRecord as error:
-            raise _untrusted(f"{name}: {error}") from None
-        if manifest.key != key or not name.endswith(f"/{manifest.plan_digest}.json"):
-            raise _untrusted(f"{name} is the manifest of key {manifest.key} and plan {manifest.plan_digest}")
-        return manifest
+        return manifest_in(self._store, name, key)
 
     def verified(self, record: EngineRecord) -> Manifest:
         """The manifest of a listed engine as the store has it: a listing is signed by nobody, and its plan is about to
@@ -141,18 +133,20 @@ class Publisher:
         self._store.delete_record(rejected_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
         served = self.find(key) or manifest
-        self.list_published(served, lease)
+        self._list(served, EngineState.PUBLISHED, progress, bless=True, lease=lease)
         if served.plan_digest != digest:
-            self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=False, lease=lease)
+            self._list(manifest, EngineState.PUBLISHED, progress, lease=lease)
         return served
 
     def _serves(self, key: Key) -> bool:
         found = self._find(key)
         return found is not None and self._revoked(key, found.plan_digest) is None
 
-    def list_published(self, manifest: Manifest, lease: Lease | None = None) -> None:
-        """Make the catalog agree with the store: after a crash between the two, and when the catalog is new."""
-        self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True, lease=lease)
+    def list_published(self, manifest: Manifest) -> None:
+        """Make the catalog agree with the store: after a crash between the two, and when the catalog is new. Those who
+        only read needn't have one."""
+        with suppress(TrtregError):
+            self._catalog().record_engine(manifest, EngineState.PUBLISHED, bless=True)
 
     def quarantine(self, manifest: Manifest, folder: Path, progress: Progress) -> Manifest:
         """Keep a plan that nobody could run yet where only those who ask for unproven engines find it.
@@ -173,7 +167,7 @@ class Publisher:
         self._put_files(manifest, folder, progress)
         lease = self._fence()
         self._write(unproven_name(key, digest), manifest, folder, progress)
-        self._catalog().record_engine(manifest, EngineState.UNPROVEN, bless=False, lease=lease)
+        self._list(manifest, EngineState.UNPROVEN, progress, lease=lease)
         return manifest
 
     def reject(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
@@ -186,7 +180,33 @@ class Publisher:
             self._store.delete_record(blessed_name(key))
         self._store.delete_record(manifest_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
-        self._catalog().record_engine(manifest, EngineState.REJECTED, bless=False)
+        self._list(manifest, EngineState.REJECTED, progress)
+
+    def _list(
+        self,
+        manifest: Manifest,
+        state: EngineState,
+        progress: Progress,
+        *,
+        bless: bool = False,
+        lease: Lease | None = None,
+    ) -> None:
+        """What is in the store is there, whether the catalog lists it or not. Raises LeaseLost."""
+        try:
+            catalog = self._catalog()
+        except TrtregError as error:  # Its URL, or a package that is missing.
+            self._tell_unlisted(manifest, error, progress)
+            return
+        try:
+            catalog.record_engine(manifest, state, bless=bless, lease=lease)
+        except Unreachable as error:
+            self._tell_unlisted(manifest, error, progress)
+
+    def _tell_unlisted(self, manifest: Manifest, error: TrtregError, progress: Progress) -> None:
+        progress.say(
+            f"warning: the catalog doesn't list the engine {manifest.key[:12]}: {error.message}; "
+            "later: trtreg store rebuild-catalog"
+        )
 
     def _write(self, name: str, manifest: Manifest, folder: Path, progress: Progress, *, replace: bool = False) -> None:
         write = self._store.replace_record if replace else self._store.insert_record
@@ -207,6 +227,20 @@ def revoked(key: Key, plan_digest: str, model: str, why: str) -> Revoked:
         f"engine {key[:12]}/{plan_digest[:12]} of {model} was revoked: {why}",
         hint="--rebuild builds another; trtreg revoke --list tells who revoked what",
     )
+
+
+def manifest_in(store: Store, name: str, key: Key) -> Manifest | None:
+    """The manifest under `name`, if there is one, which says itself that it belongs there. Raises Untrusted."""
+    text = store.read_record(name)
+    if text is None:
+        return None
+    try:
+        manifest = read_manifest(text)
+    except MalformedRecord as error:
+        raise _untrusted(f"{name}: {error}") from None
+    if manifest.key != key or not name.endswith(f"/{manifest.plan_digest}.json"):
+        raise _untrusted(f"{name} is the manifest of key {manifest.key} and plan {manifest.plan_digest}")
+    return manifest
 
 
 def _untrusted(message: str) -> Untrusted:

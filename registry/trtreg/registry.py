@@ -15,7 +15,7 @@ from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
-from trtreg.errors import Miss, Rejected, Revoked, TrtregError, Unproven, Untrusted, UsageError
+from trtreg.errors import Miss, NotFound, Rejected, Revoked, TrtregError, Unproven, Untrusted, UsageError
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -131,10 +131,10 @@ class Registry:
         device: str = "",
         build: bool = True,
         offline: bool = False,
+        refresh: bool = False,
         rebuild: bool = False,
         retry: bool = False,
         allow_unproven: bool = False,
-        refresh: bool = False,
     ) -> Engine:
         """The engine of a model by name, in the command line's words: `get("yolov5s@prod", precision="fp16")`.
 
@@ -176,26 +176,23 @@ class Registry:
         *,
         build: bool = True,
         offline: bool = False,
+        refresh: bool = False,
         rebuild: bool = False,
         retry: bool = False,
         allow_unproven: bool = False,
-        refresh: bool = False,
     ) -> Engine:
         """The engine that answers `request`: from the cache, from the store, or built, judged and published.
 
         build           whether a miss may be built; if not, it raises Miss
-        offline         answer from this machine's cache alone
+        offline         answer from this machine alone, by what the name meant when it was last asked for
+        refresh         ask the store what the name means now and what was revoked, however fresh its last answer is
         rebuild         build even if there is an engine, and serve the new one if it passes the gate
         retry           build even if that has failed a short while ago
         allow_unproven  serve a plan that no machine has run yet, if there is no proven one
-        refresh         ask the store what it has revoked, however short ago it was asked
         """
-        if refresh and offline:
-            raise UsageError("--refresh contradicts --offline")
-        if rebuild and (offline or not build):
-            raise UsageError("--rebuild contradicts --offline and --no-build")
+        _refuse_contradiction(build=build, offline=offline, refresh=refresh, rebuild=rebuild)
         watch = Stopwatch()
-        asked = self._pose(request, watch)
+        asked = self._pose(request, watch, fresh=refresh or rebuild, offline=offline)
         if refresh:
             self._revocations.refresh()
         if not rebuild:
@@ -205,6 +202,9 @@ class Registry:
                 return self._engine(asked.key, cached, "cache", watch)
         if offline:
             return self._without_asking(asked, watch, allow_unproven=allow_unproven)
+        if self._store.remote and not (refresh or rebuild):
+            # The store is going to be asked, anyhow: what is fetched or built is what the name means now.
+            asked = self._pose(request, watch, fresh=True)
         with self._sole_maker(asked.key):
             watch.lap("wait")
             while True:
@@ -245,7 +245,7 @@ class Registry:
     def build(self, request: Request, *, rebuild: bool = False, retry: bool = False) -> Manifest:
         """The same without fetching: the manifest of the engine that is then in the store."""
         watch = Stopwatch()
-        asked = self._pose(request, watch)
+        asked = self._pose(request, watch, fresh=True)
         with self._sole_maker(asked.key):
             while True:
                 if not rebuild and (there := self._in_store(asked.key)):
@@ -254,14 +254,20 @@ class Registry:
                     if ours:
                         return self._build(asked, watch, rebuild=rebuild)
 
-    def _pose(self, request: Request, watch: Stopwatch) -> Asked:
+    def _pose(self, request: Request, watch: Stopwatch, *, fresh: bool = False, offline: bool = False) -> Asked:
         with watch("resolve"):
-            version = self.models.find(request.model)
+            version = self.models.find(request.model, fresh=fresh, offline=offline)
         with watch("probe"):
             chosen = self._choose(request)
         if request.plugins:
             request = self._plugins().settle(request, chosen.target.runtime)
-        return Asked(request, version, chosen, pose(request, version, chosen.target))
+        try:
+            return Asked(request, version, chosen, pose(request, version, chosen.target))
+        except (NotFound, UsageError):
+            if fresh or offline or not self._store.remote:
+                raise
+        # It may have been given the sample meanwhile.
+        return self._pose(request, watch, fresh=True)
 
     def _sole_maker(self, key: Key) -> AbstractContextManager[None]:
         """One process of this machine at a time fetches or builds a key; the others find its work done."""
@@ -419,8 +425,7 @@ class Registry:
 
     def _refuse_if_rejected_before(self, asked: Asked, *, rebuild: bool) -> None:
         """A rejected plan is not built again for nothing: the same recipe would fail on the same numbers."""
-        known = not rebuild and self._publisher().has_rejected(asked.key)
-        report = self._reviewer().rejection(asked) if known else None
+        report = None if rebuild else self._reviewer().rejection(asked)
         if report is not None:
             raise Rejected(
                 f"the gate has rejected {asked.version} ({asked.request.wish}) before: {report.reasons[0]}",
@@ -468,3 +473,10 @@ class Registry:
     def judge_waiting(self, *, device: str = "") -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
         """Run the gate over every engine in quarantine that this machine can run; publish those that pass."""
         return self._prover().judge_waiting(device=device)
+
+
+def _refuse_contradiction(*, build: bool, offline: bool, refresh: bool, rebuild: bool) -> None:
+    if rebuild and (offline or not build):
+        raise UsageError("--rebuild contradicts --offline and --no-build")
+    if refresh and offline:
+        raise UsageError("--refresh contradicts --offline")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from trtreg.errors import NotFound, Revoked, UsageError
 from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trtreg.core.engine import EngineRecord
     from trtreg.core.key import Key
@@ -61,21 +62,25 @@ class Explanation:
 
 
 class Reviewer:
-    """Reads the catalog and the store, and changes nothing."""
+    """Reads the catalog and the store, and changes nothing. `catalog` is opened when there is something to list."""
 
     def __init__(
         self,
         *,
         models: Models,
-        catalog: Catalog,
+        catalog: Callable[[], Catalog],
         store: Store,
         publisher: Publisher,
         cache: PlanCache,
         trust: Trust,
         revocations: Revocations,
     ) -> None:
-        self._models, self._catalog, self._store = models, catalog, store
+        self._models, self._open_catalog, self._store = models, catalog, store
         self._publisher, self._cache, self._trust, self._revocations = publisher, cache, trust, revocations
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return self._open_catalog()
 
     def explain(self, asked: Asked) -> Explanation:
         """Whether the request would hit or miss on this machine, and why. Builds and fetches nothing."""
@@ -154,8 +159,8 @@ class Reviewer:
         """The report that still speaks against the key: under today's tolerance and on today's samples."""
         tolerance = tolerance_for(asked.question.recipe.precision, asked.version.tolerance)
         samples = {s.file.sha256 for s in asked.version.samples}
-        for record in self._catalog.engines(key_prefix=asked.key, state=EngineState.REJECTED):
-            report = record.manifest.gate
+        for manifest in self._publisher.rejected(asked.key):
+            report = manifest.gate
             if report is None or {s.sha256 for s in report.samples if s.sha256} != samples:
                 continue
             if reasons := report.reasons_under(tolerance):

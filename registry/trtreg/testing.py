@@ -15,11 +15,11 @@ from trtreg.catalog import rules
 from trtreg.core.digest import is_digest
 from trtreg.core.engine import EngineRecord
 from trtreg.core.files import REFRESHED_AFTER, StoredBlob, StoredFile
+from trtreg.core.key import Key
 from trtreg.core.lease import Failure, Holder, Lease, Owner, Pulse, lost, seconds_remembered
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest
-from trtreg.core.model import ModelFacts, ModelVersion, Sample
-from trtreg.core.names import ModelName
+from trtreg.core.model import Model, ModelVersion
 from trtreg.errors import NotFound, TrtregError, Untrusted, UsageError
 from trtreg.interfaces import Progress
 from trtreg.storage.names import require_record_name, require_record_prefix
@@ -227,81 +227,60 @@ class MemoryCatalog:
 
     def __init__(self, leases: MemoryLeases | None = None) -> None:
         self._leases = leases or MemoryLeases()
-        self._last_versions: dict[str, int] = {}
-        self._versions: dict[tuple[str, int], ModelVersion] = {}
-        self._aliases: dict[tuple[str, str], int] = {}
-        self._tolerances: dict[str, Mapping[str, float]] = {}
+        self._models: dict[str, Model] = {}
         self._engines: dict[tuple[str, str], EngineRecord] = {}
 
-    def add_version(
-        self, name: str, facts: ModelFacts, *, note: str = "", tags: Mapping[str, str] | None = None
-    ) -> tuple[ModelVersion, bool]:
-        same = [v for v in self._of_model(name) if v.facts.digest == facts.digest]
-        if same:
-            merged = {**same[0].tags, **(tags or {})}
-            version = replace(same[0], note=rules.merged_note(same[0].note, note), tags=merged)
-        else:
-            number = self._last_versions[name] = self._last_versions.get(name, 0) + 1
-            version = ModelVersion(
-                name=name, version=number, facts=facts, added_at=_now(), note=note, tags=dict(tags or {})
-            )
-        self._versions[name, version.version] = version
-        return self._whole(version), not same
+    def index_model(self, model: Model) -> None:
+        self._models[model.name] = model
 
-    def version(self, name: ModelName) -> ModelVersion | None:
-        number = name.version
-        if name.alias is not None:
-            number = self._aliases.get((name.name, name.alias))
-        elif number is None:
-            number = max((v.version for v in self._of_model(name.name)), default=None)
-        found = None if number is None else self._versions.get((name.name, number))
-        return None if found is None else self._whole(found)
+    def forget_model(self, name: str) -> None:
+        self._models.pop(name, None)
 
-    def versions(self, name: str | None = None) -> list[ModelVersion]:
-        return [self._whole(v) for (of, _), v in sorted(self._versions.items()) if name in (None, of)]
+    def revisions(self) -> dict[str, int]:
+        return {name: model.revision for name, model in self._models.items()}
 
-    def set_alias(self, name: str, version: int, alias: str) -> None:
-        self._aliases[name, alias] = self._require(name, version).version
+    def model(self, name: str) -> Model | None:
+        return self._models.get(name)
 
-    def remove_alias(self, name: str, alias: str) -> None:
-        if self._aliases.pop((name, alias), None) is None:
-            raise rules.no_such_alias(name, alias)
-
-    def remove_version(self, name: str, version: int) -> None:
-        if aliases := self._whole(self._require(name, version)).aliases:
-            raise rules.needed_by_alias(name, version, aliases)
-        del self._versions[name, version]
-        if not self._of_model(name):
-            self._tolerances.pop(name, None)
-
-    def add_sample(self, name: str, version: int, sample: Sample) -> None:
-        there = self._require(name, version)
-        same_name = [s for s in there.samples if s.name == sample.name]
-        if same_name:
-            rules.require_same_sample(str(there), same_name[0], sample)
-        else:
-            samples = sorted([*there.samples, sample], key=lambda s: s.name)
-            self._versions[name, version] = replace(there, samples=tuple(samples))
-
-    def set_tolerance(self, name: str, tolerance: Mapping[str, float]) -> None:
-        if not self._of_model(name):
-            raise rules.no_such_model(name)
-        self._tolerances[name] = dict(tolerance)
+    def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
+        in_order = [v for _, model in sorted(self._models.items()) for v in model.all()]
+        return [v for v in in_order if digest in (None, v.facts.digest)]
 
     def record_engine(self, manifest: Manifest, state: EngineState, *, bless: bool, lease: Lease | None = None) -> None:
         if bless:
             rules.require_blessable(manifest, state)
         if lease is not None:
             self._leases.require(lease)
-        name = manifest.key, manifest.plan_digest
-        new = EngineRecord(manifest=manifest, state=state, blessed=False, created_at=_now())
-        there = self._engines.get(name, new)
+        there = self._there(manifest, state)
         rules.require_step(manifest, there.state, state)
         if bless:
-            of_key = {n: r for n, r in self._engines.items() if r.manifest.key == manifest.key}
-            self._engines |= {n: replace(r, blessed=False) for n, r in of_key.items()}
+            self._unbless(manifest.key)
         blessed = bless or (there.blessed and state is EngineState.PUBLISHED)
-        self._engines[name] = replace(there, manifest=manifest, state=state, blessed=blessed)
+        self._put(replace(there, manifest=manifest, state=state, blessed=blessed))
+
+    def restore_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
+        if bless:
+            self._unbless(manifest.key)
+        self._put(replace(self._there(manifest, state), manifest=manifest, state=state, blessed=bless))
+
+    def plans(self) -> list[tuple[Key, str]]:
+        return [(r.manifest.key, r.manifest.plan_digest) for r in self._engines.values()]
+
+    def forget_engine(self, key: Key, plan_digest: str) -> None:
+        self._engines.pop((key, plan_digest), None)
+
+    def _there(self, manifest: Manifest, state: EngineState) -> EngineRecord:
+        built_at = rules.moment(manifest.provenance.built_at) or datetime.now(UTC)
+        created_at = built_at.isoformat(timespec="seconds")
+        new = EngineRecord(manifest=manifest, state=state, blessed=False, created_at=created_at)
+        return self._engines.get((manifest.key, manifest.plan_digest), new)
+
+    def _put(self, record: EngineRecord) -> None:
+        self._engines[record.manifest.key, record.manifest.plan_digest] = record
+
+    def _unbless(self, key: Key) -> None:
+        of_key = {n: r for n, r in self._engines.items() if r.manifest.key == key}
+        self._engines |= {n: replace(r, blessed=False) for n, r in of_key.items()}
 
     def engines(
         self,
@@ -319,20 +298,3 @@ class MemoryCatalog:
             and state in (None, r.state)
         ]
         return found[:limit]
-
-    def _of_model(self, name: str) -> list[ModelVersion]:
-        return [v for v in self._versions.values() if v.name == name]
-
-    def _require(self, name: str, version: int) -> ModelVersion:
-        if (name, version) not in self._versions:
-            raise rules.no_such_version(name, version)
-        return self._versions[name, version]
-
-    def _whole(self, version: ModelVersion) -> ModelVersion:
-        of_version = [a for (name, a), v in self._aliases.items() if (name, v) == (version.name, version.version)]
-        tolerance = self._tolerances.get(version.name, {})
-        return replace(version, aliases=tuple(sorted(of_version)), tolerance=tolerance)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

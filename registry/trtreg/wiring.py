@@ -9,15 +9,17 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtreg.catalog.stamp import generation, sqlite_path
+from trtreg.catalog.url import sqlite_path
 from trtreg.config import Settings, load_settings
 from trtreg.errors import Unreachable, UsageError
 from trtreg.keys import signer_of, trust_of
 from trtreg.leasing import ToldProgress, Turns
 from trtreg.models import Models
+from trtreg.naming import Names
 from trtreg.probing import choose
 from trtreg.registry import Engine, Registry
 from trtreg.revocations import Revocations
+from trtreg.seen import Seen
 from trtreg.silence import SILENT
 from trtreg.storage import places
 from trtreg.storage.cache import Cache
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from trtreg.plugins import Plugins
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
+    from trtreg.rebuilding import Rebuilt
     from trtreg.review import Reviewer
     from trtreg.revoking import Revoker
 
@@ -129,6 +132,20 @@ def open_bisector(settings: Settings, progress: Progress = SILENT) -> Bisector:
         work_folder=parts.work_folder,
         progress=progress,
     )
+
+
+def rebuild_catalog(*, settings: Settings, progress: Progress = SILENT) -> Rebuilt:
+    """Make the catalog again from the store."""
+    from trtreg.rebuilding import Rebuilder
+
+    parts = _Parts(settings, progress, None)
+    return Rebuilder(
+        store=parts.store,
+        names=parts.names,
+        catalog=parts.catalog,
+        is_revoked=lambda key, plan_digest: parts.revocations.why(key, plan_digest) is not None,
+        progress=progress,
+    ).rebuild()
 
 
 def open_cache(settings: Settings) -> Cache:
@@ -232,15 +249,22 @@ class _Parts:
         )
 
     @cached_property
+    def names(self) -> Names:
+        seen = Seen(location=self.store.location, notes=self._notes, trust=self.trust, tell=self._progress.say)
+        return Names(self.store, seen=seen)
+
+    @cached_property
     def models(self) -> Models:
         return Models(
-            location=self._settings.catalog,
             catalog=lambda: self.catalog,
-            generation=partial(_generation, self._settings.catalog),
             store=self.store,
+            names=self.names,
             workshop=lambda: self.workshop,
             notes=self._notes,
             hash_file=sha256_file,
+            refresh=self._settings.refresh,
+            policy=self.trust.digest,
+            warn=self._progress.say,
         )
 
     @cached_property
@@ -344,7 +368,7 @@ class _Parts:
 
         return Reviewer(
             models=self.models,
-            catalog=self.catalog,
+            catalog=lambda: self.catalog,
             store=self.store,
             publisher=self.publisher,
             cache=self.cache,
@@ -399,11 +423,6 @@ class _Parts:
                 return
         self._notes.remember("sweep", self.store.location, {"at": now})
         self.store.sweep(_ABANDONED)
-
-
-def _generation(url: str) -> int | None:
-    path = sqlite_path(url)
-    return generation(path) if path else None
 
 
 def _here() -> Path:

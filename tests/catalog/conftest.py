@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 from databases import new_postgres_database
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
-from trtreg.catalog.stamp import sqlite_path
 from trtreg.catalog.tables import metadata
+from trtreg.catalog.url import sqlite_path
 from trtreg.interfaces import Catalog
 from trtreg.testing import MemoryCatalog
 

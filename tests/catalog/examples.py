@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from trtreg.core.files import StoredFile, file_set
 from trtreg.core.key import Question
 from trtreg.core.manifest import Manifest, Provenance
-from trtreg.core.model import ModelFacts, Sample
+from trtreg.core.model import Model, ModelFacts, Sample
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.core.signature import Signature, TensorSpec
 from trtreg.core.target import Target
+
+NOON = "2026-01-01T12:00:00+00:00"
 
 
 def sha256(text: str) -> str:
@@ -35,6 +38,14 @@ def facts(content: str = "first") -> ModelFacts:
 
 def sample(name: str = "coco8", content: str = "pictures") -> Sample:
     return Sample(name=name, file=StoredFile(f"{name}.npz", len(content), sha256(content)))
+
+
+def model_with(*contents: str, name: str = "yolov5s", **more: Any) -> Model:
+    """A model with a version of each content. `more` is said of the last of them."""
+    model = Model(name=name)
+    for content in contents:
+        model = model.add_version(facts(content), added_at=NOON, **(more if content == contents[-1] else {}))
+    return model
 
 
 def manifest(

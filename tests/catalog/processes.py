@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import TypeVar
 
-from catalog.examples import facts, manifest
+from catalog.examples import manifest, model_with
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.core.lifecycle import EngineState
@@ -46,18 +46,29 @@ def look(_: int, url: str) -> int:
     return len(SqlCatalog(url).versions())
 
 
-def add_five_versions(number: int, url: str) -> list[int]:
-    """The numbers that they were given."""
+def index_five_models(number: int, url: str) -> None:
+    """Each with as many versions as its number, and all under one name once."""
     catalog = SqlCatalog(url)
-    return [catalog.add_version("yolov5s", facts(f"{number}.{i}"))[0].version for i in range(5)]
-
-
-def add_the_same_version(_: int, url: str) -> tuple[int, bool]:
-    version, is_new = SqlCatalog(url).add_version("yolov5s", facts())
-    return version.version, is_new
+    for i in range(5):
+        contents = [str(n) for n in range(i + 1)]
+        catalog.index_model(model_with(*contents, name=f"of-{number}-{i}", aliases=["prod"]))
+        catalog.index_model(model_with(*contents, name="shared", aliases=[f"of-{number}"]))
 
 
 def bless_a_plan_of_ones_own(number: int, url: str) -> None:
     catalog = SqlCatalog(url)
     for i in range(5):
         catalog.record_engine(manifest(plan=f"{number}.{i}"), EngineState.PUBLISHED, bless=True)
+
+
+def assert_listed_whole(catalog: SqlCatalog) -> None:
+    """After `index_five_models` by four."""
+    for number in range(4):
+        for i in range(5):
+            model = catalog.model(f"of-{number}-{i}")
+            assert model is not None
+            assert (len(model.versions), model.aliases) == (i + 1, {"prod": i + 1})
+    shared = catalog.model("shared")
+    assert shared is not None
+    assert list(shared.aliases.values()) == [len(shared.versions)]
+    assert len(catalog.revisions()) == 21

@@ -2,205 +2,93 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pytest
 
-from catalog.examples import facts, manifest, sample, sha256
+from catalog.examples import NOON, facts, manifest, model_with, sample, sha256
 from trtreg.core.lifecycle import EngineState, may_follow
-from trtreg.core.names import ModelName
 from trtreg.core.recipe import Precision
-from trtreg.errors import NotFound, UsageError
+from trtreg.errors import UsageError
 from trtreg.interfaces import Catalog
 
 PUBLISHED, REJECTED = EngineState.PUBLISHED, EngineState.REJECTED
 
 
-# --- versions --------------------------------------------------------------------------------------------------
+# --- models ----------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_catalog_has_nothing(catalog: Catalog) -> None:
-    assert list(catalog.versions()) == []
-    assert catalog.version(ModelName("yolov5s")) is None
+    assert catalog.versions() == []
+    assert catalog.revisions() == {}
+    assert catalog.model("yolov5s") is None
     assert catalog.engines() == []
+    assert catalog.plans() == []
 
 
-def test_a_version_comes_back_as_it_went_in(catalog: Catalog) -> None:
-    added, is_new = catalog.add_version("yolov5s", facts(), note="from the hub", tags={"task": "detect"})
-    assert is_new
-    assert (added.name, added.version, added.facts) == ("yolov5s", 1, facts())
-    assert (added.note, added.tags) == ("from the hub", {"task": "detect"})
-    assert (added.aliases, added.samples, added.tolerance) == ((), (), {})
-    assert catalog.version(ModelName("yolov5s", version=1)) == added
+def test_a_model_comes_back_as_it_went_in(catalog: Catalog) -> None:
+    model = replace(
+        model_with("first", "second", note="from the hub", tags={"task": "detect"}, samples=[sample("b"), sample("a")]),
+        revision=7,
+        aliases={"prod": 1, "Canary": 1, "beta": 2},
+        tolerance={"relative_l2": float("inf"), "cosine": 0.9},
+        last_version=12,
+    )
+    catalog.index_model(model)
+    assert catalog.model("yolov5s") == model
+    assert catalog.versions() == model.all()
+    assert catalog.revisions() == {"yolov5s": 7}
 
 
-def test_times_are_utc(catalog: Catalog) -> None:
-    before = datetime.now(UTC).replace(microsecond=0)
-    added, _ = catalog.add_version("yolov5s", facts())
-    catalog.record_engine(manifest(), PUBLISHED, bless=True)
-    for shown in (added.added_at, catalog.engines()[0].created_at):
-        time = datetime.fromisoformat(shown)
-        assert shown.endswith("+00:00")
-        assert before <= time <= datetime.now(UTC)
+def test_a_model_that_is_listed_again_takes_the_place_of_what_was_listed(catalog: Catalog) -> None:
+    before = replace(model_with("first", "second", aliases=["prod"], samples=[sample()]), revision=1)
+    after = replace(before.remove_alias("prod").remove_version(2).set_alias("prod", 1), revision=2)
+    for model in (before, after, after, before, after):
+        catalog.index_model(model)
+        assert catalog.model("yolov5s") == model
+    assert catalog.revisions() == {"yolov5s": 2}
 
 
-def test_other_contents_make_the_next_version(catalog: Catalog) -> None:
-    numbers = [catalog.add_version("yolov5s", facts(c))[0].version for c in ("first", "second", "third")]
-    assert numbers == [1, 2, 3]
+def test_a_model_without_versions_keeps_its_last_number(catalog: Catalog) -> None:
+    emptied = replace(model_with("first").remove_version(1), revision=3)
+    catalog.index_model(emptied)
+    assert catalog.model("yolov5s") == emptied
+    assert catalog.versions() == []
 
 
-def test_equal_contents_make_no_new_version(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    catalog.add_version("yolov5s", facts("second"))
-    again, is_new = catalog.add_version("yolov5s", facts())
-    assert (again.version, is_new) == (1, False)
-    assert len(list(catalog.versions("yolov5s"))) == 2
-
-
-def test_models_count_for_themselves_and_may_share_contents(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    other, is_new = catalog.add_version("copy", facts())
-    assert (other.version, is_new) == (1, True)
-
-
-def test_tags_and_a_note_are_added_to_a_version_that_is_there(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts(), note="one", tags={"a": "1", "b": "1"})
-    again, _ = catalog.add_version("yolov5s", facts(), note="two", tags={"b": "2", "c": "3"})
-    assert (again.note, again.tags) == ("one\ntwo", {"a": "1", "b": "2", "c": "3"})
-    once_more, _ = catalog.add_version("yolov5s", facts(), note="two")
-    assert once_more == again
-
-
-def test_a_bare_name_selects_the_newest_version(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    newest, _ = catalog.add_version("yolov5s", facts("second"))
-    assert catalog.version(ModelName("yolov5s")) == newest
-
-
-@pytest.mark.parametrize("number", [0, 2, 2**31, 2**64])
-def test_a_version_that_is_not_there_is_none(catalog: Catalog, number: int) -> None:
-    catalog.add_version("yolov5s", facts())
-    assert catalog.version(ModelName("yolov5s", version=number)) is None
-    assert catalog.version(ModelName("yolov5s", alias="prod")) is None
-    assert catalog.version(ModelName("yolov5", version=1)) is None
-    with pytest.raises(NotFound):
-        catalog.set_alias("yolov5s", number, "prod")
+def test_a_forgotten_model_is_gone_and_the_others_stay(catalog: Catalog) -> None:
+    for name in ("yolov5s", "other"):
+        catalog.index_model(model_with("first", name=name, aliases=["prod"], samples=[sample()]))
+    for _ in range(2):
+        catalog.forget_model("yolov5s")
+    assert [str(v) for v in catalog.versions()] == ["other@1"]
+    assert catalog.model("yolov5s") is None
 
 
 def test_versions_are_listed_by_name_and_number(catalog: Catalog) -> None:
     for name in ("b", "B", "a-b", "ab", "a"):
-        for content in ("first", "second"):
-            catalog.add_version(name, facts(content))
+        catalog.index_model(model_with("first", "second", name=name))
     listed = [(v.name, v.version) for v in catalog.versions()]
     assert listed == sorted(listed)
     assert len(listed) == 10
-    assert [str(v) for v in catalog.versions("ab")] == ["ab@1", "ab@2"]
-    assert list(catalog.versions("absent")) == []
 
 
-def test_a_removed_number_is_never_given_again(catalog: Catalog) -> None:
-    for content in ("first", "second"):
-        catalog.add_version("yolov5s", facts(content))
-    for number in (2, 1):
-        catalog.remove_version("yolov5s", number)
-    assert catalog.version(ModelName("yolov5s")) is None
-    assert list(catalog.versions()) == []
-    assert catalog.add_version("yolov5s", facts("second"))[0].version == 3
+def test_versions_are_found_by_the_digest_of_their_contents(catalog: Catalog) -> None:
+    for name, contents in (("a", ("first", "second")), ("b", ("second",)), ("c", ("third",))):
+        catalog.index_model(model_with(*contents, name=name, samples=[sample()], aliases=["prod"]))
+    found = catalog.versions(digest=facts("second").digest)
+    assert [(str(v), v.aliases, v.samples) for v in found] == [
+        ("a@2", ("prod",), (sample(),)),
+        ("b@1", ("prod",), (sample(),)),
+    ]
+    assert catalog.versions(digest=sha256("absent")) == []
 
 
-def test_removing_what_is_not_there_is_not_found(catalog: Catalog) -> None:
-    with pytest.raises(NotFound, match="yolov5s@1"):
-        catalog.remove_version("yolov5s", 1)
-    catalog.add_version("yolov5s", facts())
-    with pytest.raises(NotFound, match="yolov5s@2"):
-        catalog.remove_version("yolov5s", 2)
-
-
-# --- aliases ---------------------------------------------------------------------------------------------------
-
-
-def test_an_alias_selects_its_version_until_it_is_moved(catalog: Catalog) -> None:
-    for content in ("first", "second"):
-        catalog.add_version("yolov5s", facts(content))
-    prod = ModelName("yolov5s", alias="prod")
-    for number in (1, 2, 2):
-        catalog.set_alias("yolov5s", number, "prod")
-        found = catalog.version(prod)
-        assert found is not None
-        assert (found.version, found.aliases) == (number, ("prod",))
-    assert [v.aliases for v in catalog.versions()] == [(), ("prod",)]
-
-
-def test_aliases_are_sorted_and_belong_to_one_model(catalog: Catalog) -> None:
-    for name in ("yolov5s", "other"):
-        catalog.add_version(name, facts())
-    for alias in ("prod", "beta", "Canary"):
-        catalog.set_alias("yolov5s", 1, alias)
-    assert [v.aliases for v in catalog.versions()] == [(), ("Canary", "beta", "prod")]
-    assert catalog.version(ModelName("other", alias="prod")) is None
-
-
-def test_an_alias_of_nothing_is_not_found(catalog: Catalog) -> None:
-    with pytest.raises(NotFound):
-        catalog.set_alias("yolov5s", 1, "prod")
-    with pytest.raises(NotFound):
-        catalog.remove_alias("yolov5s", "prod")
-    catalog.add_version("yolov5s", facts())
-    with pytest.raises(NotFound):
-        catalog.remove_alias("yolov5s", "prod")
-
-
-def test_a_version_that_an_alias_needs_stays(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    catalog.set_alias("yolov5s", 1, "prod")
-    with pytest.raises(UsageError, match="yolov5s@prod"):
-        catalog.remove_version("yolov5s", 1)
-    catalog.remove_alias("yolov5s", "prod")
-    assert catalog.version(ModelName("yolov5s", alias="prod")) is None
-    catalog.remove_version("yolov5s", 1)
-
-
-# --- samples and tolerances ------------------------------------------------------------------------------------
-
-
-def test_samples_belong_to_their_version_and_go_with_it(catalog: Catalog) -> None:
-    for content in ("first", "second"):
-        catalog.add_version("yolov5s", facts(content))
-    for name in ("street", "coco8"):
-        catalog.add_sample("yolov5s", 1, sample(name))
-    assert [v.samples for v in catalog.versions()] == [(sample("coco8"), sample("street")), ()]
-    catalog.remove_version("yolov5s", 1)
-    assert [v.samples for v in catalog.versions()] == [()]
-
-
-def test_a_sample_of_the_same_name_must_be_the_same(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    for _ in range(2):
-        catalog.add_sample("yolov5s", 1, sample("coco8"))
-    with pytest.raises(UsageError, match="coco8"):
-        catalog.add_sample("yolov5s", 1, sample("coco8", "other pictures"))
-    with pytest.raises(NotFound):
-        catalog.add_sample("yolov5s", 2, sample())
-
-
-def test_tolerances_belong_to_all_versions_of_a_model(catalog: Catalog) -> None:
-    with pytest.raises(NotFound):
-        catalog.set_tolerance("yolov5s", {"cosine": 0.9})
-    for content in ("first", "second"):
-        catalog.add_version("yolov5s", facts(content))
-    catalog.add_version("other", facts())
-    catalog.set_tolerance("yolov5s", {"cosine": 0.9})
-    catalog.set_tolerance("yolov5s", {"relative_l2": float("inf")})
-    assert [v.tolerance for v in catalog.versions()] == [{}, *[{"relative_l2": float("inf")}] * 2]
-
-
-def test_a_model_that_is_added_anew_inherits_no_tolerance(catalog: Catalog) -> None:
-    catalog.add_version("yolov5s", facts())
-    catalog.set_tolerance("yolov5s", {"cosine": -1.0})
-    catalog.remove_version("yolov5s", 1)
-    with pytest.raises(NotFound):
-        catalog.set_tolerance("yolov5s", {"cosine": -1.0})
-    assert catalog.add_version("yolov5s", facts())[0].tolerance == {}
+def test_times_are_utc(catalog: Catalog) -> None:
+    catalog.index_model(model_with("first"))
+    catalog.record_engine(manifest(), PUBLISHED, bless=True)
+    assert catalog.versions()[0].added_at == NOON
+    assert catalog.engines()[0].created_at == "2025-01-01T00:00:00+00:00"
 
 
 # --- engines ---------------------------------------------------------------------------------------------------
@@ -304,3 +192,36 @@ def test_engines_are_found_by_model_and_state(catalog: Catalog) -> None:
     assert rejected.manifest.recipe.precision is Precision.FP16
     assert len(catalog.engines(state=REJECTED)) == 2
     assert catalog.engines(model_digest=sha256("absent")) == []
+
+
+# --- as the store says -----------------------------------------------------------------------------------------
+
+
+def test_an_engine_is_restored_to_any_state_from_any(catalog: Catalog) -> None:
+    for now in EngineState:
+        for then in EngineState:
+            engine = manifest(plan=f"{now} {then}")
+            catalog.record_engine(engine, now, bless=False)
+            catalog.restore_engine(engine, then, bless=then is PUBLISHED)
+            newest = catalog.engines()[0]
+            assert (newest.manifest, newest.state, newest.blessed) == (engine, then, then is PUBLISHED)
+
+
+def test_restoring_blesses_one_of_a_key_and_takes_a_blessing_away(catalog: Catalog) -> None:
+    first, second = manifest(plan="first"), manifest(plan="second")
+    catalog.restore_engine(first, PUBLISHED, bless=True)
+    catalog.restore_engine(second, PUBLISHED, bless=True)
+    assert [r.blessed for r in catalog.engines()] == [True, False]
+    catalog.restore_engine(second, PUBLISHED, bless=False)
+    assert [r.blessed for r in catalog.engines()] == [False, False]
+
+
+def test_a_forgotten_engine_is_gone_and_may_begin_afresh(catalog: Catalog) -> None:
+    kept, gone = manifest(plan="kept"), manifest(plan="gone")
+    for engine in (kept, gone):
+        catalog.record_engine(engine, EngineState.REVOKED, bless=False)
+    assert set(catalog.plans()) == {(m.key, m.plan_digest) for m in (kept, gone)}
+    for _ in range(2):
+        catalog.forget_engine(gone.key, gone.plan_digest)
+    assert catalog.plans() == [(kept.key, kept.plan_digest)]
+    catalog.record_engine(gone, PUBLISHED, bless=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from catalog.examples import facts, manifest
+from catalog.examples import manifest, model_with, sample
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.catalog.tables import SCHEMA
@@ -51,7 +52,7 @@ def test_migrations_go_down_and_up_again(database_url: str) -> None:
         migration.upgrade(database_url)
         with closing(SqlCatalog(database_url)) as catalog:
             assert catalog.versions() == []
-            catalog.add_version("yolov5s", facts())
+            catalog.index_model(model_with("first", aliases=["prod"], samples=[sample()]))
             catalog.record_engine(manifest(), EngineState.PUBLISHED, bless=True)
         migration.downgrade(database_url, "base")
         assert migration.current(database_url) is None
@@ -63,9 +64,24 @@ def test_migrations_go_down_and_up_again(database_url: str) -> None:
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     migration.upgrade(database_url)
     with closing(SqlCatalog(database_url)) as catalog:
-        version, _ = catalog.add_version("yolov5s", facts())
+        model = model_with("first")
+        catalog.index_model(model)
         migration.upgrade(database_url)
-        assert catalog.versions() == [version]
+        assert catalog.versions() == model.all()
+
+
+def test_models_from_before_they_were_in_the_store_are_of_revision_0(database_url: str) -> None:
+    migration.upgrade(database_url)
+    model = model_with("first", "second", aliases=["prod"], samples=[sample()], tolerance={"cosine": 0.9})
+    with closing(SqlCatalog(database_url)) as catalog:
+        catalog.index_model(replace(model, revision=5))
+    migration.downgrade(database_url, "0001")
+    assert migration.current(database_url) == "0001"
+    migration.upgrade(database_url)
+    migration.check(database_url)
+    with closing(SqlCatalog(database_url)) as catalog:
+        assert catalog.model("yolov5s") == model
+        assert catalog.revisions() == {"yolov5s": 0}
 
 
 def test_there_is_no_way_back_to_a_schema_that_never_was(sqlite_url: str) -> None:

@@ -7,8 +7,8 @@ from contextlib import closing, suppress
 import pytest
 from sqlalchemy import create_engine, text
 
-from catalog.examples import facts
-from catalog.processes import add_five_versions, add_the_same_version, at_once, bless_a_plan_of_ones_own, upgrade
+from catalog.examples import model_with
+from catalog.processes import assert_listed_whole, at_once, bless_a_plan_of_ones_own, index_five_models, upgrade
 from trtreg.catalog import migration
 from trtreg.catalog.database import Database
 from trtreg.catalog.sql import SqlCatalog
@@ -26,19 +26,9 @@ def test_a_database_without_tables_names_the_command_that_makes_them(postgres_ur
         assert catalog.versions() == []
 
 
-def test_versions_added_by_many_processes_get_numbers_of_their_own(
-    postgres_catalog: SqlCatalog, postgres_catalog_url: str
-) -> None:
-    given = [number for numbers in at_once(4, add_five_versions, postgres_catalog_url) for number in numbers]
-    assert sorted(given) == list(range(1, 21))
-    assert len({v.facts.digest for v in postgres_catalog.versions()}) == 20
-
-
-def test_the_same_version_added_by_many_processes_is_new_once(
-    postgres_catalog: SqlCatalog, postgres_catalog_url: str
-) -> None:
-    given = at_once(4, add_the_same_version, postgres_catalog_url)
-    assert sorted(given) == [(1, False)] * 3 + [(1, True)]
+def test_what_many_processes_list_at_once_is_whole(postgres_catalog: SqlCatalog, postgres_catalog_url: str) -> None:
+    at_once(4, index_five_models, postgres_catalog_url)
+    assert_listed_whole(postgres_catalog)
 
 
 def test_many_blessings_leave_one_blessed(postgres_catalog: SqlCatalog, postgres_catalog_url: str) -> None:
@@ -69,11 +59,12 @@ def test_a_transaction_that_froze_is_ended_by_the_server(postgres_url: str) -> N
 
 
 def test_a_refused_transaction_leaves_nothing(postgres_catalog: SqlCatalog) -> None:
-    version, _ = postgres_catalog.add_version("yolov5s", facts())
+    model = model_with("first")
+    postgres_catalog.index_model(model)
     with suppress(KeyboardInterrupt), postgres_catalog._changing_model("yolov5s") as connection:
         connection.exec_driver_sql("DELETE FROM versions")
         raise KeyboardInterrupt
-    assert postgres_catalog.versions() == [version]
+    assert postgres_catalog.versions() == model.all()
 
 
 def test_an_unreachable_server_is_named_without_its_password() -> None:

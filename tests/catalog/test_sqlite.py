@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from catalog.examples import facts, manifest
-from catalog.processes import add_five_versions, add_the_same_version, at_once, bless_a_plan_of_ones_own, look
+from catalog.examples import manifest, model_with
+from catalog.processes import (
+    assert_listed_whole,
+    at_once,
+    bless_a_plan_of_ones_own,
+    index_five_models,
+    look,
+)
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
-from trtreg.catalog.stamp import generation
 from trtreg.catalog.tables import SCHEMA
 from trtreg.core.lifecycle import EngineState
 from trtreg.errors import Unreachable, Untrusted, UsageError
@@ -29,7 +34,7 @@ def test_a_catalog_is_made_on_first_use_with_its_folders(tmp_path: Path) -> None
     path = tmp_path / "not" / "there" / "catalog.db"
     catalog = SqlCatalog(f"sqlite:///{path}")
     assert not path.exists()
-    catalog.add_version("yolov5s", facts())
+    catalog.index_model(model_with("first"))
     assert path.exists()
     assert migration.current(f"sqlite:///{path}") == SCHEMA
 
@@ -73,14 +78,9 @@ def test_eight_processes_at_once_make_one_catalog(tmp_path: Path) -> None:
     migration.check(url)
 
 
-def test_versions_added_by_many_processes_get_numbers_of_their_own(sqlite_catalog: SqlCatalog, sqlite_url: str) -> None:
-    given = [number for numbers in at_once(4, add_five_versions, sqlite_url) for number in numbers]
-    assert sorted(given) == list(range(1, 21))
-    assert len({v.facts.digest for v in sqlite_catalog.versions()}) == 20
-
-
-def test_the_same_version_added_by_many_processes_is_new_once(sqlite_catalog: SqlCatalog, sqlite_url: str) -> None:
-    assert sorted(at_once(4, add_the_same_version, sqlite_url)) == [(1, False)] * 3 + [(1, True)]
+def test_what_many_processes_list_at_once_is_whole(sqlite_catalog: SqlCatalog, sqlite_url: str) -> None:
+    at_once(4, index_five_models, sqlite_url)
+    assert_listed_whole(sqlite_catalog)
 
 
 def test_many_blessings_leave_one_blessed(sqlite_catalog: SqlCatalog, sqlite_url: str) -> None:
@@ -91,8 +91,8 @@ def test_many_blessings_leave_one_blessed(sqlite_catalog: SqlCatalog, sqlite_url
 def test_a_writer_killed_in_the_middle_leaves_the_catalog_as_it_was(
     sqlite_catalog: SqlCatalog, sqlite_url: str, tmp_path: Path
 ) -> None:
-    sqlite_catalog.add_version("yolov5s", facts(), note="kept")
-    before = list(sqlite_catalog.versions())
+    sqlite_catalog.index_model(model_with("first", note="kept"))
+    before = sqlite_catalog.versions()
     # More than SQLite's page cache holds, so that half of the transaction lies in the file when the writer dies.
     program = """
 import sys, time
@@ -111,10 +111,10 @@ with Database(sys.argv[1]).writing("test") as connection:
     journal = tmp_path / "catalog.db-journal"
     assert journal.exists()
     assert (tmp_path / "catalog.db").stat().st_size > 1_000_000
-    assert generation(tmp_path / "catalog.db") is None
     assert SqlCatalog(sqlite_url).versions() == before
     assert not journal.exists()
-    assert sqlite_catalog.add_version("yolov5s", facts("second"))[0].version == 2
+    sqlite_catalog.index_model(model_with("first", "second"))
+    assert len(sqlite_catalog.versions()) == 2
 
 
 # --- what is wrong with it -------------------------------------------------------------------------------------
@@ -139,8 +139,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, sqlite_url: st
 
 
 def test_a_damaged_file_is_unreachable(sqlite_catalog: SqlCatalog, tmp_path: Path) -> None:
-    for i in range(20):
-        sqlite_catalog.add_version("yolov5s", facts(str(i)))
+    sqlite_catalog.index_model(model_with(*map(str, range(20))))
     content = bytearray((tmp_path / "catalog.db").read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     (tmp_path / "catalog.db").write_bytes(content)
@@ -149,15 +148,15 @@ def test_a_damaged_file_is_unreachable(sqlite_catalog: SqlCatalog, tmp_path: Pat
 
 
 def test_a_file_cut_short_is_unreachable(sqlite_catalog: SqlCatalog, tmp_path: Path) -> None:
-    sqlite_catalog.add_version("yolov5s", facts())
+    sqlite_catalog.index_model(model_with("first"))
     os.truncate(tmp_path / "catalog.db", 5000)
     with pytest.raises(Unreachable, match="malformed"):
-        sqlite_catalog.add_version("yolov5s", facts("second"))
+        sqlite_catalog.index_model(model_with("second"))
 
 
 @pytest.mark.parametrize("table", ["versions", "engines"])
 def test_a_damaged_record_is_untrusted(sqlite_catalog: SqlCatalog, sqlite_url: str, table: str) -> None:
-    sqlite_catalog.add_version("yolov5s", facts())
+    sqlite_catalog.index_model(model_with("first"))
     sqlite_catalog.record_engine(manifest(), EngineState.PUBLISHED, bless=True)
     column = {"versions": "facts", "engines": "manifest"}[table]
     _execute(sqlite_url, f"UPDATE {table} SET {column} = replace({column}, 'Conv', 'Co\"nv')")
@@ -181,7 +180,7 @@ def test_a_catalog_that_another_process_holds_is_unreachable(sqlite_catalog: Sql
         other.execute("BEGIN IMMEDIATE")
         assert impatient.versions() == []
         with pytest.raises(Unreachable, match="locked") as caught:
-            impatient.add_version("yolov5s", facts())
+            impatient.index_model(model_with("first"))
     assert "another process" in caught.value.hint
 
 
@@ -215,13 +214,13 @@ def test_a_folder_that_may_not_be_written_is_unreachable(tmp_path: Path) -> None
 def test_a_catalog_that_may_only_be_read_answers_and_refuses_changes(
     sqlite_catalog: SqlCatalog, tmp_path: Path
 ) -> None:
-    sqlite_catalog.add_version("yolov5s", facts())
+    sqlite_catalog.index_model(model_with("first"))
     (tmp_path / "catalog.db").chmod(0o444)
     tmp_path.chmod(0o555)
     with _permissions_that_count(tmp_path):
         assert [str(v) for v in sqlite_catalog.versions()] == ["yolov5s@1"]
         with pytest.raises(Unreachable, match="readonly") as caught:
-            sqlite_catalog.add_version("yolov5s", facts("second"))
+            sqlite_catalog.index_model(model_with("second"))
     assert "may not write" in caught.value.hint
 
 

@@ -96,5 +96,9 @@ def test_a_catalog_of_a_newer_trtreg_is_left_alone(bare_console: Console, tmp_pa
         catalog.execute("UPDATE alembic_version SET version_num = '9999'")
         catalog.commit()
 
-    for command in (["db", "check"], ["db", "upgrade"], ["ls"], ["get", "tiny"]):
+    for command in (["db", "check"], ["db", "upgrade"], ["ls"]):
         assert "9999" in bare_console("--home", tmp_path, *command).refused(6)
+    unknown = bare_console("--home", tmp_path, "get", "tiny")
+    assert "no model 'tiny'" in unknown.refused(3)
+    assert "the catalog may know it from before, but" in unknown.err
+    assert "9999" in unknown.err

@@ -42,6 +42,7 @@ def test_help_lists_the_exit_codes(bare_console: Console) -> None:
         ["model"],
         ["cache"],
         ["db"],
+        ["store"],
         ["doctor"],
         ["ls"],
     ],
@@ -67,6 +68,7 @@ _MISUSED: dict[str, tuple[list[str], str]] = {
     "a shape of another rank": (["get", "tiny", "--shape", "images=1x3"], "float32[1x3x16x16]"),
     "a shape of no input": (["get", "tiny", "--shape", "picture=1x3x16x16"], "no input is called 'picture'"),
     "a shape that is none": (["get", "tiny", "--shape", "images=big"], "--shape"),
+    "refresh and offline": (["get", "tiny", "--refresh", "--offline"], "--refresh contradicts --offline"),
     "rebuild and offline": (["get", "tiny", "--rebuild", "--offline"], "--rebuild contradicts --offline"),
     "a plugin for ONNX Runtime": (["get", "tiny", "--plugin", "lib.so"], "--plugin means nothing to onnxruntime"),
     "a name with a slash": (["get", "../tiny"], "'../tiny' is no model name"),
@@ -186,19 +188,23 @@ def test_a_gate_that_is_run_again_and_rejects_is_5(console: Console) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"),
+    ("flag", "value", "command"),
     [
-        ("--catalog", "sqlite:////proc/no/catalog.db"),
-        ("--catalog", "sqlite:////dev/null/catalog.db"),
-        ("--catalog", "postgresql://nobody@127.0.0.1:1/none"),
-        ("--store", "/dev/null/store"),
-        ("--cache", "/dev/null/cache"),
+        ("--catalog", "sqlite:////proc/no/catalog.db", ["ls"]),
+        ("--catalog", "sqlite:////dev/null/catalog.db", ["ls", "tiny"]),
+        ("--catalog", "sqlite:////dev/null/catalog.db", ["store", "rebuild-catalog"]),
+        # It may know a model of that name from before, whose numbers would be given twice.
+        ("--catalog", "sqlite:////dev/null/catalog.db", ["model", "add", "new"]),
+        ("--catalog", "postgresql://nobody@127.0.0.1:1/none", ["ls"]),
+        ("--store", "/dev/null/store", ["model", "add", "new"]),
+        ("--cache", "/dev/null/cache", ["get", "tiny", "--fp16", "--keep-fp32", "Conv"]),
     ],
+    ids=str,
 )
-def test_what_is_out_of_reach_is_6(console: Console, flag: str, value: str) -> None:
+def test_what_is_out_of_reach_is_6(console: Console, model: Path, flag: str, value: str, command: list[str]) -> None:
     if flag == "--catalog" and "postgresql" in value:
         pytest.importorskip("psycopg")
-    answer = console("--quiet", flag, value, "get", "tiny", "--fp16", "--keep-fp32", "Conv")
+    answer = console("--quiet", flag, value, *command, *([model] if "add" in command else []))
 
     assert value.removeprefix("postgresql://") in answer.refused(6).replace("+psycopg", "")
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from trtreg.catalog.stamp import sqlite_path
+from trtreg.catalog.url import sqlite_path
 from trtreg.errors import Unreachable, UsageError
 
 _WAIT_SECONDS = 30
@@ -152,7 +152,7 @@ def _set_pragmas(connection: Any, _: object, *, enforce_foreign_keys: bool) -> N
     connection.isolation_level = None
     connection.execute(f"PRAGMA foreign_keys = {'ON' if enforce_foreign_keys else 'OFF'}")
     connection.execute("PRAGMA synchronous = FULL")
-    # `stamp.generation` counts commits by the file's header, which WAL mode leaves alone.
+    # WAL mode needs memory that all share, which the hosts of a network file system don't.
     connection.execute("PRAGMA journal_mode = DELETE")
 
 
@@ -207,7 +207,7 @@ _SQLITE_HINTS = {
     sqlite3.SQLITE_READONLY: "this user may not write to the file or its folder",
     sqlite3.SQLITE_CANTOPEN: "see that its folder is there and that this user may write to it",
     sqlite3.SQLITE_FULL: "free some space on its disk",
-    sqlite3.SQLITE_CORRUPT: "put a copy in its place, or move it away and register the models again",
+    sqlite3.SQLITE_CORRUPT: "move it away, then run: trtreg store rebuild-catalog",
     sqlite3.SQLITE_NOTADB: "TRTREG_CATALOG names a file of another kind; name another, or move it away",
 }
 _ANY_HINT = "trtreg doctor shows where the settings come from"

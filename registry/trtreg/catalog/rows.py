@@ -12,37 +12,44 @@ from trtreg.core.engine import EngineRecord
 from trtreg.core.files import StoredFile
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
-from trtreg.core.model import ModelFacts, ModelVersion, Sample
+from trtreg.core.model import Model, ModelFacts, Sample, Version
 from trtreg.core.records import MalformedRecord, from_json
 from trtreg.errors import Untrusted
 
 T = TypeVar("T")
 
 
-def version_of(row: Row[Any], aliases: tuple[str, ...], samples: tuple[Sample, ...]) -> ModelVersion:
-    """The version in a row of `versions` joined to its model. Raises Untrusted."""
+def model_of(row: Row[Any], versions: tuple[Version, ...], aliases: Mapping[str, int]) -> Model:
+    """The model in a row of `models`, with what other tables have of it. Raises Untrusted."""
+    try:
+        return Model(
+            name=row.name,
+            revision=row.revision,
+            last_version=row.last_version,
+            versions=versions,
+            aliases=aliases,
+            tolerance=_read(dict[str, float], row.tolerance, row.name),
+        )
+    except ValueError as error:
+        raise _damaged(row.name, error) from None
+
+
+def version_of(row: Row[Any], samples: tuple[Sample, ...]) -> Version:
+    """The version in a row of `versions` joined to its model's name. Raises Untrusted."""
     name = f"{row.name}@{row.version}"
-    return ModelVersion(
-        name=row.name,
-        version=row.version,
+    return Version(
+        number=row.version,
         facts=_read(ModelFacts, row.facts, name),
         added_at=_shown(row.added_at),
         note=row.note,
-        tags=words_of(row.tags, name),
-        aliases=aliases,
+        tags=_read(dict[str, str], row.tags, name),
         samples=samples,
-        tolerance=_read(dict[str, float], row.tolerance, name),
     )
 
 
 def sample_of(row: Row[Any]) -> Sample:
     """The sample in a row of `samples`."""
     return Sample(name=row.name, file=StoredFile(row.file_name, row.size, row.sha256))
-
-
-def words_of(text: str, name: str) -> Mapping[str, str]:
-    """The tags in their column. Raises Untrusted."""
-    return _read(dict[str, str], text, name)
 
 
 def engine_of(row: Row[Any]) -> EngineRecord:
@@ -81,7 +88,8 @@ def _read(kind: type[T], text: str, subject: str) -> T:
 
 def _damaged(subject: str, error: ValueError) -> Untrusted:
     return Untrusted(
-        f"the catalog's record of {subject} is damaged: {error}", hint="put a copy of the catalog in its place"
+        f"the catalog's record of {subject} is damaged: {error}",
+        hint="the store has it, too: trtreg store rebuild-catalog makes the catalog again",
     )
 
 

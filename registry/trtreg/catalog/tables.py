@@ -29,12 +29,13 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The migration that makes these tables. Written here so that a current catalog opens without importing Alembic."""
 
 
@@ -73,7 +74,8 @@ metadata = MetaData(
     }
 )
 
-# A model stays when its last version is removed: `last_version` sees to it that no number is given twice.
+# An index of what the store has: `revision` says which record of it. 0 is a model from before models were kept in the
+# store. One stays when its last version is removed: `last_version` sees to it that no number is given twice.
 models = Table(
     "models",
     metadata,
@@ -81,6 +83,7 @@ models = Table(
     Column("name", _NAME, nullable=False, unique=True),
     Column("last_version", Integer, nullable=False),
     Column("tolerance", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default=text("0")),
 )
 
 versions = Table(

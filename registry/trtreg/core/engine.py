@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """An engine as the catalog lists it. `created_at` is UTC, ISO 8601."""
+    """An engine as the catalog lists it. `created_at` is when it was built: UTC, ISO 8601."""
 
     manifest: Manifest
     state: EngineState

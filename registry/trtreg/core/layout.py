@@ -6,10 +6,8 @@ TensorRT's timings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from trtreg.core.key import Key
+from trtreg.core.digest import is_digest
+from trtreg.core.key import Key
 
 BLOBS = "blobs/"
 MODELS = "models/"
@@ -46,6 +44,14 @@ def unproven_name(key: Key, plan_digest: str) -> str:
 def rejected_name(key: Key, plan_digest: str) -> str:
     """The manifest of a plan that the gate refused: kept to be read, out of reach of `get`."""
     return f"{REJECTED}{key}/{plan_digest}.json"
+
+
+def parse_manifest_name(record: str) -> tuple[Key, str] | None:
+    """The key and the plan that the name of a manifest says, wherever it lies; None for the name of anything else."""
+    parts = record.removesuffix(".json").split("/")
+    if len(parts) != 3 or not record.endswith(".json") or not (is_digest(parts[1]) and is_digest(parts[2])):
+        return None
+    return Key(parts[1]), parts[2]
 
 
 def models_of(name: str) -> str:

@@ -181,6 +181,24 @@ class Model:
             tolerance={**self.tolerance, **(tolerance or {})},
         )
 
+    def merge(self, other: Model) -> Model:
+        """With what another model of this name has besides: into an empty one as it is, else its other versions as the
+        newest, and the aliases and tolerances that this one lacks."""
+        if not self.last_version:
+            return replace(other, revision=self.revision)
+        model = self
+        for version in other.versions:
+            names = {s.name for v in model.versions if v.facts.digest == version.facts.digest for s in v.samples}
+            model = model.add_version(
+                version.facts,
+                added_at=version.added_at,
+                note=version.note,
+                tags=version.tags,
+                samples=[s for s in version.samples if s.name not in names],
+                aliases=[a for a, n in other.aliases.items() if n == version.number and a not in self.aliases],
+            )
+        return replace(model, tolerance={**other.tolerance, **self.tolerance} if model.versions else {})
+
     def add_sample(self, number: int, sample: Sample) -> Model:
         """With the sample at that version. Raises NotFound; UsageError if its name is that of another content."""
         version = self._numbered(number)

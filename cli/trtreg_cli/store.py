@@ -1,0 +1,39 @@
+"""`trtreg store …`: the store, and the catalog that lists it."""
+
+from __future__ import annotations
+
+import click
+
+from trtreg.errors import Untrusted
+from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.options import loudness_options
+from trtreg_cli.tables import on_one_line
+
+
+@click.group()
+def store() -> None:
+    """The store, and the catalog that lists it."""
+
+
+@store.command("rebuild-catalog")
+@loudness_options
+@click.pass_context
+def rebuild_catalog(ctx: click.Context) -> None:
+    """Make the catalog again from the store: models, and engines in every state.
+
+    Nothing is lost with the catalog's database: the store has it all. What the catalog lists and the store doesn't know
+    is forgotten. Exit 7 if records in the store are damaged: they are named, and what is listed of them stays.
+    """
+    from trtreg.wiring import rebuild_catalog
+
+    with progress_of(ctx) as progress:
+        rebuilt = rebuild_catalog(settings=settings_of(ctx), progress=progress)
+    for damage in rebuilt.skipped:
+        click.echo(f"skipped: {on_one_line(damage)}", err=True)
+    forgotten = f"; {rebuilt.forgotten} that the store doesn't know are forgotten" if rebuilt.forgotten else ""
+    click.echo(f"{rebuilt.models} models, {rebuilt.versions} versions, {rebuilt.engines} engines{forgotten}")
+    if rebuilt.skipped:
+        raise Untrusted(
+            f"{len(rebuilt.skipped)} records in the store are damaged and were skipped",
+            hint="the catalog lists all the others",
+        )

@@ -1,0 +1,89 @@
+"""The catalog as an index of the models in the store: brought up to date before it is asked.
+
+The store is the truth. What a catalog from before that was so knows, and the store doesn't, is written into the store.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from trtreg.errors import Unreachable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trtreg.core.model import Model, ModelVersion
+    from trtreg.interfaces import Catalog
+    from trtreg.naming import Names
+
+
+class Index:
+    """The models of one store, in one catalog.
+
+    catalog  opened when first needed
+    warn     told, in a line, what is damaged or out of reach and isn't needed
+    """
+
+    def __init__(self, *, names: Names, catalog: Callable[[], Catalog], warn: Callable[[str], None]) -> None:
+        self._names, self._open_catalog, self._warn = names, catalog, warn
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return self._open_catalog()
+
+    def show(self, model: Model) -> None:
+        """List the model as it is now. A catalog out of reach costs nothing but the listing."""
+        try:
+            if self._catalog.revisions().get(model.name) != model.revision:
+                self._catalog.index_model(model)
+        except Unreachable as error:
+            self._warn(f"warning: {model.name} isn't listed: {error.message}; later: trtreg store rebuild-catalog")
+
+    def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
+        """All versions in the store, by name and number; those of one content, if its digest is given."""
+        try:
+            stored = self.update()
+            return [v for v in self._catalog.versions(digest=digest) if v.name in stored]
+        except Unreachable as error:
+            # Slower, and as good.
+            versions = [v for model in self._names.all() for v in model.all() if digest in (None, v.facts.digest)]
+            self._warn(f"warning: listed without the catalog: {error.message}")
+            return versions
+
+    def update(self) -> dict[str, int]:
+        """List what the store has and the catalog hasn't, in that revision; the revisions in the store."""
+        listed = self._catalog.revisions()
+        for name in sorted(name for name, revision in listed.items() if not revision):
+            if model := self.unstored(name):
+                self._catalog.index_model(self.adopt(model))
+        stored = self._names.revisions()
+        for name in sorted(name for name, revision in stored.items() if listed.get(name) != revision):
+            try:
+                if model := self._names.read(name):
+                    self._catalog.index_model(model)
+            except Untrusted as error:
+                self._warn(f"warning: {name} isn't listed: {error.message}")
+        return stored
+
+    def unstored(self, name: str) -> Model | None:
+        """The model, if the catalog knows it from before models were kept in the store."""
+        model = self._catalog.model(name)
+        return model if model and not model.revision else None
+
+    def adopt(self, model: Model) -> Model:
+        """Write such a model into the store, in which another of its name may be by now; what the store then has.
+        Raises Unreachable, UsageError for a store that can't be written to."""
+        met: list[Model] = []
+
+        def merged(now: Model) -> Model:
+            met[:] = [now]
+            return now.merge(model)
+
+        adopted = self._names.change(model.name, merged)
+        if met[0].revision:
+            self._warn(
+                f"warning: {model.name} was in the catalog and in the store: both are {model.name} now, "
+                "and what the catalog alone had comes last"
+            )
+        return adopted

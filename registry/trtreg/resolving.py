@@ -1,0 +1,140 @@
+"""Which version a name selects, by the store; and remembered, so that a hit asks no network.
+
+A near store is asked each time for the number of the revision in force, which costs one look into a folder: what was
+remembered of that revision holds. A far one isn't asked while what it said is fresh; a version by its number is always
+the same and is never asked for again. All of this machine's processes remember together.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtreg.core.model import ModelVersion
+from trtreg.core.records import MalformedRecord, from_plain, to_plain
+from trtreg.errors import Miss, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trtreg.core.model import Model
+    from trtreg.core.names import ModelName
+    from trtreg.interfaces import Notes, Store
+    from trtreg.naming import Names
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What revision `revision` of a model said, `at` (seconds since 1970)."""
+
+    revision: int
+    at: float
+    version: ModelVersion
+
+
+class Resolver:
+    """Finds versions by name.
+
+    refresh  seconds for which the answer of a far store is fresh
+    policy   which signatures are required: what was verified under another isn't remembered
+    clock    seconds since 1970
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        names: Names,
+        notes: Notes,
+        refresh: float,
+        policy: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._names, self._notes = store, names, notes
+        self._refresh, self._policy, self._clock = refresh, policy, clock
+        self._found: dict[ModelName, _Known] = {}
+
+    def find(self, name: ModelName, *, fresh: bool = False, offline: bool = False) -> ModelVersion | None:
+        """The version; None if the store has none that the name selects.
+
+        fresh    ask the store, whatever is remembered
+        offline  ask no far store, however old the answer is that is remembered. Raises Miss without one
+        """
+        if not self._store.remote:
+            return self._find_near(name, fresh=fresh, offline=offline)
+        known = self._recall(name)
+        if offline and known is None:
+            raise Miss(
+                f"this machine doesn't know what {name} is",
+                hint=f"without --offline, {self._store.location} is asked; then it is remembered",
+            )
+        if known and (offline or (not fresh and self._is_fresh(name, known))):
+            return known.version
+        try:
+            return self._ask(name)
+        except Unreachable as error:
+            if known is None or fresh:
+                raise
+            raise Unreachable(
+                error.message, hint=f"--offline takes {name} for {known.version}, as it was last time"
+            ) from error
+
+    def saw(self, model: Model) -> None:
+        """Remember that the model has come to this revision: what was remembered of earlier ones is out of date."""
+        self._found = {name: known for name, known in self._found.items() if name.name != model.name}
+        if self._store.remote:
+            self._notes.remember("model", f"{self._store.location} {model.name}", {"revision": model.revision})
+
+    def _find_near(self, name: ModelName, *, fresh: bool, offline: bool) -> ModelVersion | None:
+        known = None if fresh else self._recall(name)
+        try:
+            revision = self._names.revision(name.name)
+            if known and known.revision == revision:
+                return known.version
+            if revision or not (known and offline):
+                return self._ask(name)
+        except Unreachable:
+            if not (known and offline):
+                raise
+        # The folder isn't mounted, or isn't there any more.
+        return known.version
+
+    def _is_fresh(self, name: ModelName, known: _Known) -> bool:
+        if name.version is not None:
+            return True
+        if not 0 <= self._clock() - known.at < self._refresh:
+            return False
+        seen = self._notes.recall("model", f"{self._store.location} {name.name}") or {}
+        newest = seen.get("revision")
+        return not isinstance(newest, int) or known.revision >= newest
+
+    def _ask(self, name: ModelName) -> ModelVersion | None:
+        # Before the question: what changes meanwhile must not look fresher than it is.
+        at = self._clock()
+        model = self._names.read(name.name)
+        if model is None:
+            return None
+        self.saw(model)
+        version = model.select(name)
+        if version is not None:
+            self._found[name] = _Known(model.revision, at, version)
+            note = {"revision": model.revision, "at": at, "version": to_plain(version)}
+            self._notes.remember("version", self._subject(name), note)
+        return version
+
+    def _recall(self, name: ModelName) -> _Known | None:
+        if name in self._found:
+            return self._found[name]
+        match self._notes.recall("version", self._subject(name)):
+            case {"revision": int(revision), "at": float(at), "version": plain}:
+                try:
+                    known = _Known(revision, at, from_plain(ModelVersion, plain))
+                except MalformedRecord:
+                    return None  # Written by another trtreg: ask again.
+                self._found[name] = known
+                return known
+        return None
+
+    def _subject(self, name: ModelName) -> str:
+        return " ".join(filter(None, (self._store.location, self._policy, str(name))))
