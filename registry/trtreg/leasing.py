@@ -6,7 +6,7 @@ one machine from asking all at once. Whoever was frozen or cut off until another
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -135,7 +135,7 @@ class Turns:
         return lease if needed else None
 
     def _claim(self, subject: str, *, retry: bool = False) -> Lease | Holder | Failure:
-        owner = Owner(host=self._host, process=self._process, nonce=secrets.token_hex(4), place=self._place())
+        owner = Owner(host=self._host, process=self._process, nonce=os.urandom(4).hex(), place=self._place())
         seconds = lifetime(self._heartbeat)
         outcome = self._leases().claim(subject, owner, seconds=seconds, retry=retry)
         if isinstance(outcome, Failure) and not outcome.speaks_against(self._limits):
