@@ -49,6 +49,13 @@ def test_every_kind_of_record_is_signed_and_reads_as_before(store: MemoryStore) 
     assert problems(store) == {}
 
 
+def test_marks_of_what_is_to_be_pruned_are_left_to_who_prunes(store: MemoryStore) -> None:
+    store.insert_record("condemned.json", b"{}")
+
+    assert "condemned.json" not in problems(store)
+    assert store.records["condemned.json"] == b"{}"
+
+
 def test_a_dry_run_signs_nothing(store: MemoryStore) -> None:
     before = dict(store.records)
 

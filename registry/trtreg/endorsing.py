@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
-from trtreg.core.layout import MANIFESTS, MODELS, REFITS, REJECTED, REVOCATIONS, UNPROVEN, manifest_name, model_name
+from trtreg.core.layout import (
+    CONDEMNED,
+    MANIFESTS,
+    MODELS,
+    REFITS,
+    REJECTED,
+    REVOCATIONS,
+    UNPROVEN,
+    manifest_name,
+    model_name,
+)
 from trtreg.core.manifest import read_manifest
 from trtreg.core.model import Model
 from trtreg.core.records import MalformedRecord, from_json
@@ -55,7 +65,8 @@ def endorse(
     """
     for name in store.record_names(""):
         record = store.read_record(name)
-        if record is None:
+        # Marks that nobody has signed are as good as none: pruning writes them anew.
+        if record is None or name == CONDEMNED:
             continue
         content, trailer = split_record(record)
         if trailer is not None and not replaces(name, content, trailer):
