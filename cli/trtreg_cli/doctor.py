@@ -6,14 +6,21 @@ import click
 
 from trtreg.core.records import to_json
 from trtreg_cli.context import settings_of
-from trtreg_cli.tables import table
+from trtreg_cli.tables import on_one_line, table
 
 
 @click.command()
+@click.option("--store", is_flag=True, help="Try what the store can do, and say what follows from that.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Print each setting with where it came from, this machine's target, and what is missing for each backend."""
+def doctor(ctx: click.Context, store: bool, as_json: bool) -> None:
+    """Print each setting with where it came from, this machine's target, and what is missing for each backend.
+
+    With --store: write a few small records into the store, read, list and remove them, and print what it can do.
+    """
+    if store:
+        _try_store(ctx, as_json)
+        return
     from trtreg.wiring import diagnose
 
     diagnosis = diagnose(settings_of(ctx))
@@ -31,3 +38,17 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
             click.echo(f"  {fact}: {value}")
         if backend.remedy:
             click.echo(f"  {backend.remedy}")
+
+
+def _try_store(ctx: click.Context, as_json: bool) -> None:
+    from trtreg.wiring import try_store
+
+    found = try_store(settings_of(ctx))
+    if as_json:
+        click.echo(to_json(found))
+        return
+    for place, abilities in found.items():
+        click.echo(place)
+        for ability in abilities:
+            click.echo(f"  {'yes' if ability.works else 'no ':4}{ability.name}: {on_one_line(ability.seen)}")
+            click.echo(f"      {ability.means}")

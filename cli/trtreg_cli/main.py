@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "get": ("get", "get", "Print the path of a validated engine; build it if there is none."),
     "build": ("get", "build", "Have an engine in the store without fetching it; print its key."),
+    "url": ("url", "url", "Where an engine's files can be fetched from with curl alone."),
     "explain": ("explain", "explain", "Hit or miss, and why."),
     "model": ("models", "model", "Models, their versions, aliases and samples."),
     "ls": ("engines", "ls", "List engines."),

@@ -72,6 +72,16 @@ class Engine:
         return self.opener(self.manifest, self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class FileUrl:
+    """One file of a plan, and where it can be fetched from."""
+
+    name: str
+    size: int
+    sha256: str
+    url: str
+
+
 class Registry:
     """Engines by model name. `trtreg.open_registry()` makes one from the settings.
 
@@ -441,6 +451,16 @@ class Registry:
             manifest_json=cached.manifest_json,
             opener=self._opener,
         )
+
+    def urls(self, request: Request, seconds: float) -> list[FileUrl]:
+        """Where anybody can fetch the files of the engine that the store has, the one to load last. Raises Miss."""
+        asked = self._pose(request, Stopwatch())
+        manifest = self._publisher().find(asked.key)
+        if manifest is None:
+            raise Miss(f"the store has no engine of {asked}", hint="trtreg build with the same options makes it")
+        plan = manifest.plan
+        files = sorted(plan.files, key=lambda file: file.name == plan.entry)
+        return [FileUrl(file.name, file.size, file.sha256, self._store.blob_url(file, seconds)) for file in files]
 
     # --- looking ---------------------------------------------------------------------------------------------
 

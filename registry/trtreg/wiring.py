@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from trtreg.rebuilding import Rebuilt
     from trtreg.review import Reviewer
     from trtreg.revoking import Revoker
+    from trtreg.storage.abilities import Ability
 
 _ABANDONED = 86400.0
 """Seconds without a byte written after which a draft in the store has no writer any more, wherever it was."""
@@ -211,6 +212,13 @@ def diagnose(settings: Settings) -> Diagnosis:
     from trtreg.diagnosis import diagnose
 
     return diagnose(settings, Notes(settings.cache))
+
+
+def try_store(settings: Settings) -> dict[str, list[Ability]]:
+    """What each place of the store can do, found out by doing it."""
+    from trtreg.storage.places import parse_places, try_out
+
+    return {str(place): try_out(place, partials=settings.cache / "partial") for place in parse_places(settings.store)}
 
 
 class _Parts:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Console
+from cli.conftest import Answer, Console
 
 
 def test_it_prints_settings_with_their_origins_the_parts_and_the_backends(console: Console, home: Path) -> None:
@@ -54,6 +54,20 @@ def test_a_store_is_looked_for_where_the_other_commands_look(console: Console, t
 
     parts = console("--store", f"file://{tmp_path}/store", "doctor", "--json").json["parts"]
     assert parts["store"].endswith("GiB free")
+
+
+def test_doctor_prints_it_for_people_and_as_json(bare_console: Console, tmp_path: Path) -> None:
+    def doctor(*arguments: str) -> Answer:
+        return bare_console(
+            "--home", tmp_path, "--store", f"{tmp_path}/a {tmp_path}/b", "doctor", "--store", *arguments
+        )
+
+    shown = doctor()
+    assert shown.code == 0
+    assert f"{tmp_path}/b\n  yes write, read, list: at once\n      can be published to\n" in shown.out
+    [first, second] = doctor("--json").json.values()
+    assert [ability["name"] for ability in first] == [ability["name"] for ability in second]
+    assert set(first[0]) == {"name", "works", "seen", "means"}
 
 
 # --- the catalog's schema ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Refusal = tuple[int, str, str]
 """Status, code, and the XML beside it."""
@@ -39,6 +39,8 @@ class _Answering(BaseHTTPRequestHandler):
         content = self.server.objects.get(self._key)
         if self.server.refusal:
             self._refuse(*self.server.refusal)
+        elif "list-type" in self.path:
+            self._answer(200, self._listing().encode())
         elif content is None:
             self._refuse(404, "NoSuchKey", "")
         else:
@@ -70,6 +72,14 @@ class _Answering(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:  # type: ignore[override]
         pass
+
+    def _listing(self) -> str:
+        prefix = parse_qs(urlsplit(self.path).query).get("prefix", [""])[0]
+        keys = [key.split("/", 2)[2] for key in sorted(self.server.objects)]
+        found = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys if key.startswith(prefix))
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+
+    do_POST = do_PUT  # noqa: N815
 
     @property
     def _key(self) -> str:

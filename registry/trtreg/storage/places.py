@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trtreg.interfaces import Store
+    from trtreg.storage.abilities import Ability
     from trtreg.storage.s3_place import BucketPlace
 
 _NEXT = re.compile(r"\s+(?=[A-Za-z][A-Za-z0-9+.-]*://|[/~])")
@@ -69,6 +70,22 @@ def open_place(place: FolderPlace | BucketPlace, *, partials: Path) -> Store:
     from trtreg.storage.s3 import S3Store
 
     return S3Store(place, partials=partials)
+
+
+def try_out(place: FolderPlace | BucketPlace, *, partials: Path) -> list[Ability]:
+    """What the store at `place` can do, found out by doing it; nothing is written to one that is only read."""
+    from trtreg.storage.abilities import of_any_store
+
+    trials = [] if place.readonly else of_any_store(open_place(place, partials=partials))
+    if not isinstance(place, FolderPlace):
+        from trtreg.storage.s3_abilities import of_a_server
+
+        reach, clock, *others = of_a_server(place)
+        reached = reach.run()
+        if not reached.works:
+            return [reached]
+        return [reached, *(trial.run() for trial in (clock, *trials, *([] if place.readonly else others)))]
+    return [trial.run() for trial in trials]
 
 
 def anchored(text: str, folder: Path) -> str:

@@ -43,8 +43,12 @@ class Bucket:
             session = boto3.session.Session(
                 profile_name=self.place.profile or None, region_name=self.place.region or None
             )
-            client = self._client(session, path_style=self.place.path_style)
-            if self.place.path_style is None and not _is_aws(client.meta.endpoint_url):
+            named, style = self.place.endpoint_url, self.place.path_style
+            if style is None and named and not _is_aws(named):
+                style = True
+            client = self._client(session, path_style=style)
+            # The server may be named by this machine's AWS settings.
+            if style is None and not _is_aws(client.meta.endpoint_url):
                 client = self._client(session, path_style=True)
             return client
 

@@ -201,7 +201,10 @@ def read_whole(bucket: Bucket, name: str, sleep: Callable[[float], object]) -> b
             if len(content) == answer.get("ContentLength"):
                 if content == before or _is_as_told(content, answer):
                     return content
+                first = before is None
                 before, reason = content, "the bytes were damaged on the way"
+                if first:
+                    continue
         except (*_BROKEN, HTTPError, OSError) as error:
             reason = error
         if not patience.has_more():

@@ -67,6 +67,9 @@ def asking(action: str, where: Callable[[], str]) -> Iterator[None]:
         raise _refused(action, where(), error) from error
     except (boto.BotoCoreError, ValueError) as error:
         raise _failed(action, where(), error) from error
+    except KeyError as error:
+        # Cut off on its way, or of a server that doesn't know the request and doesn't say so.
+        raise Unreachable(f"can't {action}: {where()}: the server's answer lacks {error}", hint="try again") from error
 
 
 def code_of(error: boto.ClientError) -> str:
