@@ -321,3 +321,29 @@ def test_an_unproven_plan_is_verified_as_a_proven_one_is(world: World) -> None:
     sign_again(world.manifest(engine.key, "unproven"), world.store, THEIRS)
     with pytest.raises(UnknownSigner, match="unproven/"):
         world.reader(others, choose=here).get("tiny", build=False, allow_unproven=True)
+
+
+# --- names ----------------------------------------------------------------------------------------------------
+
+
+def test_a_models_record_under_another_models_name_is_refused(world: World) -> None:
+    models = world.store / "models"
+    (newest,) = sorted((models / "other").iterdir())[-1:]
+    for old in (models / "tiny").iterdir():
+        overwrite(old, newest.read_bytes())
+
+    with pytest.raises(BadSignature, match="copied from another name"):
+        world.reader().get("tiny", build=False)
+
+
+def test_an_alias_is_not_taken_back_unnoticed(world: World) -> None:
+    """The old revision is signed, too: who has read the newer one knows better."""
+    add(world.farm, "tiny", world.folder / "tiny.onnx", aliases=["prod"])
+    add(world.farm, "tiny", write_classifier(world.folder / "newer.onnx", seed=2), aliases=["prod"])
+    prod = parse_model_name("tiny@prod")
+    assert world.reader().models.find(prod).version == 2
+    sorted((world.store / "models" / "tiny").iterdir())[-1].unlink()
+
+    with pytest.raises(Untrusted, match="this machine has read"):
+        world.reader().models.find(prod)
+    assert world.reader(cache=str(world.folder / "fresh")).models.find(prod).version == 1
