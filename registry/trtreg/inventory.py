@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
+from trtreg.core.files import StoredFile
 from trtreg.core.layout import CONDEMNED, MANIFESTS, REFITS, REJECTED, TIMINGS, UNPROVEN
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.retention import StoredEngine
@@ -44,15 +45,21 @@ class Found:
         """Of the content."""
         return hashlib.sha256(self.content).digest()
 
+    @property
+    def files(self) -> list[StoredFile]:
+        """The blobs that it names, each with its size. None in what is no JSON."""
+        return list(_files(_parsed(self.content)))
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The records of one store, by name: what they need, their digests, engines, and the engines of refit sources;
-    and pointers by key."""
+    """The records of one store, by name: the digests in them, their own digests, engines, the files that they name,
+    and the engines of refit sources; and pointers by key."""
 
     needs: Mapping[str, frozenset[str]]
     digests: Mapping[str, bytes]
     engines: Mapping[str, StoredEngine]
+    files: Mapping[str, list[StoredFile]] = field(default_factory=dict)
     pointers: Mapping[str, str] = field(default_factory=dict)
     refits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -69,8 +76,9 @@ def take_inventory(store: Store, *, revoked: Collection[str] = ()) -> Inventory:
     refits: dict[str, tuple[str, str]] = {}
     contents: dict[str, Found] = {}
     digests: dict[str, bytes] = {}
+    files: dict[str, list[StoredFile]] = {}
     for found in read_records(store, store.record_names("")):
-        needs[found.name], digests[found.name] = found.needs, found.digest
+        needs[found.name], digests[found.name], files[found.name] = found.needs, found.digest, found.files
         parts = found.name.split("/")
         if found.name.startswith(MANIFESTS) and len(parts) == 3 and parts[2] == "blessed":
             pointers[parts[1]] = found.content.decode(errors="replace").strip()
@@ -80,7 +88,7 @@ def take_inventory(store: Store, *, revoked: Collection[str] = ()) -> Inventory:
             refits[found.name] = _refitted(found.content)
     for name, found in contents.items():
         engines[name] = _engine(found, pointers, revoked)
-    return Inventory(needs, digests, engines, pointers, refits)
+    return Inventory(needs, digests, engines, files, pointers, refits)
 
 
 def read_records(store: Store, names: Iterable[str]) -> Iterator[Found]:
@@ -98,6 +106,13 @@ def found_in(name: str, record: bytes) -> Found:
     return Found(name, content, frozenset(digest.decode() for digest in _DIGEST.findall(content)))
 
 
+def model_digests(content: bytes) -> set[str]:
+    """The digests of the versions in a model's record."""
+    versions = _plain(content).get("versions")
+    facts = [v.get("facts") for v in versions if isinstance(v, dict)] if isinstance(versions, list) else []
+    return {str(fact.get("digest")) for fact in facts if isinstance(fact, dict)}
+
+
 def parse_engine_name(record: str) -> tuple[EngineState, str, str] | None:
     """State, key and plan digest that the name of a manifest says; None for the name of anything else."""
     parts = record.removesuffix(".json").split("/")
@@ -105,6 +120,16 @@ def parse_engine_name(record: str) -> tuple[EngineState, str, str] | None:
         return None
     state = _STATES.get(f"{parts[0]}/")
     return (state, parts[1], parts[2]) if state else None
+
+
+def successors(key: str, inventory: Inventory, gone: Collection[str]) -> list[StoredEngine]:
+    """The published engines of a key that stay, the newest first."""
+    left = [
+        engine
+        for name, engine in inventory.engines.items()
+        if engine.key == key and name not in gone and engine.state is EngineState.PUBLISHED
+    ]
+    return sorted(left, key=lambda engine: -(engine.built_at or 0.0))
 
 
 def _engine(found: Found, pointers: Mapping[str, str], revoked: Collection[str]) -> StoredEngine:
@@ -131,11 +156,28 @@ def _refitted(content: bytes) -> tuple[str, str]:
 
 
 def _plain(content: bytes) -> dict[str, object]:
-    try:
-        plain = json.loads(content)
-    except ValueError:
-        return {}
+    plain = _parsed(content)
     return plain if isinstance(plain, dict) else {}
+
+
+def _parsed(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _files(plain: object) -> Iterator[StoredFile]:
+    """Wherever a name, a size and a SHA-256 stand together."""
+    if isinstance(plain, dict):
+        try:
+            yield StoredFile(plain["name"], plain["size"], plain["sha256"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            for part in plain.values():
+                yield from _files(part)
+    elif isinstance(plain, list):
+        for part in plain:
+            yield from _files(part)
 
 
 def _seconds(text: object) -> float | None:

@@ -29,7 +29,7 @@ from trtreg.core.lifecycle import EngineState
 from trtreg.core.retention import Fate, Policy, fates
 from trtreg.core.trust import split_record
 from trtreg.errors import Untrusted, UsageError
-from trtreg.inventory import Inventory, parse_engine_name, read_records, take_inventory
+from trtreg.inventory import Inventory, parse_engine_name, read_records, successors, take_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -275,16 +275,6 @@ class Pruner:
 
     def _new_records(self, inventory: Inventory) -> Iterator[Found]:
         return read_records(self._raw, (n for n in self._raw.record_names("") if n not in inventory.needs))
-
-
-def successors(key: str, inventory: Inventory, gone: Collection[str]) -> list[StoredEngine]:
-    """The published engines of a key that stay, the newest first."""
-    left = [
-        engine
-        for name, engine in inventory.engines.items()
-        if engine.key == key and name not in gone and engine.state is EngineState.PUBLISHED
-    ]
-    return sorted(left, key=lambda engine: -(engine.built_at or 0.0))
 
 
 def _plans(decided: list[Fate]) -> set[tuple[str, str]]:

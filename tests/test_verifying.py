@@ -1,0 +1,161 @@
+"""Whether a store is whole is told, and what can be mended is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.samples import stored
+from storage.stocks import add_model, publish, publisher, put
+from trtreg.core.files import StoredFile
+from trtreg.core.layout import blessed_name, manifest_name, rejected_name
+from trtreg.core.lifecycle import EngineState
+from trtreg.core.manifest import Manifest
+from trtreg.errors import NotFound
+from trtreg.naming import Names
+from trtreg.testing import MemoryStore, SilentProgress
+from trtreg.verifying import Verified, Verifier
+
+
+class Verifying:
+    """A store with a model and an engine, and another that may have copies."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.store, self.elsewhere, self.scratch = MemoryStore(), MemoryStore(), tmp_path
+        self.revoked: set[str] = set()
+        add_model(self.store, "tiny", b"source", alias="prod")
+        self.engine = publish(self.store, b"plan", log=b"log")
+
+    def verify(self, *, deep: bool = False, repair: bool = False) -> Verified:
+        def fetch(file: StoredFile, destination: Path) -> None:
+            self.elsewhere.fetch_blob(file, destination, SilentProgress())
+
+        verifier = Verifier(
+            store=self.store,
+            raw=self.store,
+            names=Names(self.store),
+            sources=[("elsewhere", fetch)],
+            scratch=self.scratch,
+            progress=SilentProgress(),
+            revoked=lambda: self.revoked,
+        )
+        return verifier.verify(deep=deep, repair=repair)
+
+    def flaws(self, **more: bool) -> list[tuple[str, str]]:
+        return [(flaw.kind, flaw.name) for flaw in self.verify(**more).flaws]
+
+    def damage(self, content: bytes, how: str) -> None:
+        sha256 = stored("x", content).sha256
+        if how == "missing":
+            self.store.remove_blob(sha256)
+        else:
+            self.store.contents[sha256] = content[:-1] if how == "size" else content[:-1] + b"!"
+
+
+@pytest.fixture
+def verifying(tmp_path: Path) -> Verifying:
+    return Verifying(tmp_path)
+
+
+def name_of(manifest: Manifest) -> str:
+    return manifest_name(manifest.key, manifest.plan_digest)
+
+
+def test_a_whole_store_has_no_flaws_and_orphans_are_none(verifying: Verifying) -> None:
+    publish(verifying.store, b"refused", state=EngineState.REJECTED)
+    publish(verifying.store, b"waiting", state=EngineState.UNPROVEN, device="x")
+    put(verifying.store, b"orphan")
+    verified = verifying.verify(deep=True)
+    assert verified.flaws == ()
+    assert verified.is_sound
+    assert (verified.blobs, verified.orphans, verified.orphan_size) == (6, 1, 6)
+    assert list(verifying.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["missing", "size", "rotten"])
+@pytest.mark.parametrize("content", [b"plan", b"source", b"log"])
+def test_a_bad_blob_is_told_with_the_record_that_needs_it_and_brought_from_elsewhere(
+    verifying: Verifying, content: bytes, how: str
+) -> None:
+    verifying.damage(content, how)
+    record = "models/tiny/00000001.json" if content == b"source" else name_of(verifying.engine)
+    assert verifying.flaws(deep=True) == [(how, record)]
+    assert verifying.flaws() == ([] if how == "rotten" else [(how, record)])
+    put(verifying.elsewhere, content)
+    verified = verifying.verify(deep=True, repair=True)
+    assert [flaw.repaired for flaw in verified.flaws] == ["brought from elsewhere"]
+    assert verified.is_sound
+    assert verifying.verify(deep=True).flaws == ()
+
+
+@pytest.mark.parametrize("how", ["missing", "size", "rotten"])
+def test_an_engine_whose_plan_can_not_be_had_becomes_a_miss(verifying: Verifying, how: str) -> None:
+    verifying.damage(b"plan", how)
+    verified = verifying.verify(deep=True, repair=True)
+    assert [flaw.repaired for flaw in verified.flaws] == ["withdrawn: it can be built again"]
+    assert publisher(verifying.store).find(verifying.engine.key) is None
+    assert blessed_name(verifying.engine.key) not in verifying.store.records
+    assert verifying.verify(deep=True).flaws == ()
+    again = publish(verifying.store, b"plan", log=b"log")
+    assert publisher(verifying.store).find(again.key) == again
+    assert verifying.verify(deep=True).flaws == ()
+
+
+def test_another_published_plan_of_the_key_takes_its_place(verifying: Verifying) -> None:
+    publish(verifying.store, b"newer", replace=True)
+    verifying.damage(b"newer", "missing")
+    verifying.verify(repair=True)
+    assert publisher(verifying.store).find(verifying.engine.key) == verifying.engine
+
+
+def test_what_can_not_be_mended_stays_a_flaw(verifying: Verifying) -> None:
+    verifying.damage(b"source", "missing")
+    verifying.damage(b"log", "missing")
+    verified = verifying.verify(repair=True)
+    assert not verified.is_sound
+    assert publisher(verifying.store).find(verifying.engine.key) == verifying.engine
+
+
+def test_a_pointer_to_nothing_is_told_and_removed(verifying: Verifying) -> None:
+    pointer = blessed_name(verifying.engine.key)
+    verifying.store.delete_record(name_of(verifying.engine))
+    for content in (None, b"nonsense"):
+        if content:
+            verifying.store.replace_record(pointer, content)
+        assert verifying.flaws() == [("pointer", pointer)]
+    assert verifying.verify(repair=True).is_sound
+    assert pointer not in verifying.store.records
+
+
+def test_published_plans_that_nobody_serves_are_told_and_the_newest_is_blessed(verifying: Verifying) -> None:
+    newer = publish(verifying.store, b"newer", replace=True, days=3)
+    verifying.store.delete_record(blessed_name(newer.key))
+    assert verifying.flaws() == [("unblessed", f"manifests/{newer.key}")]
+    assert verifying.verify(repair=True).is_sound
+    assert publisher(verifying.store).find(newer.key) == newer
+
+
+def test_a_manifest_under_another_name_and_one_that_is_torn_are_told(verifying: Verifying) -> None:
+    content = verifying.store.records[name_of(verifying.engine)]
+    copied, torn = (rejected_name(verifying.engine.key, digest * 32) for digest in ("12", "34"))
+    verifying.store.insert_record(copied, content)
+    verifying.store.insert_record(torn, content[:100])
+    assert verifying.flaws() == [("record", copied), ("record", torn)]
+    verifying.store.replace_record("models/tiny/00000001.json", b"{}")
+    assert ("record", "models/tiny") in verifying.flaws()
+
+
+def test_a_revoked_engine_may_lack_its_bytes(verifying: Verifying) -> None:
+    verifying.damage(b"plan", "missing")
+    verifying.revoked.add(f"{verifying.engine.key}/{verifying.engine.plan_digest}")
+    assert verifying.flaws(repair=True) == []
+    assert name_of(verifying.engine) in verifying.store.records
+
+
+def test_a_rotten_orphan_is_removed_so_that_nobody_takes_it_for_whole(verifying: Verifying) -> None:
+    put(verifying.store, b"orphan")
+    verifying.damage(b"orphan", "rotten")
+    assert verifying.flaws(deep=True, repair=True) == [("rotten", stored("x", b"orphan").sha256)]
+    with pytest.raises(NotFound):
+        verifying.store.fetch_blob(stored("x", b"orphan"), verifying.scratch / "x", SilentProgress())
