@@ -38,7 +38,7 @@ def bisect(ctx: click.Context, /, key: str, tries: int, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
     elif found.keep and not found.left:
-        click.echo(shlex.join(word for entry in found.keep for word in ("--keep-fp32", entry)))
+        click.echo(_options(found.keep))
     if found.left:
         raise Rejected(
             f"no set of nodes was found with which {found.precision} passes: {found.left[0]}",
@@ -65,4 +65,11 @@ def bisection_lines(found: Bisection) -> list[str]:
     lines.append(
         f"{len(found.nodes)} nodes to keep in fp32, found in {found.tests} tries on {found.cases} cases{ended}"
     )
-    return [*lines, *(f"  {node}" for node in found.nodes)]
+    lines += [f"  {node}" for node in found.nodes]
+    if found.blocks not in (found.keep, ()):
+        lines.append(f"the smallest set only just passes; with more of a margin: {_options(found.blocks)}")
+    return lines
+
+
+def _options(entries: tuple[str, ...]) -> str:
+    return shlex.join(word for entry in entries for word in ("--keep-fp32", entry))

@@ -24,17 +24,18 @@ def guilty(draw: st.DrawFn) -> tuple[dict[str, str], Unit]:
 @given(guilty())
 def test_exactly_the_guilty_nodes_are_found(case: tuple[dict[str, str], Unit]) -> None:
     network, needed = case
-    found, smallest, tests = search_nodes(network, lambda kept: needed <= kept, 10_000)
-    assert (found, smallest) == (needed, True)
-    assert tests <= len(network) ** 2 + 3 * len(network) + 3
+    found = search_nodes(network, lambda kept: needed <= kept, 10_000)
+    assert (found.nodes, found.smallest) == (needed, True)
+    assert found.nodes <= found.blocks
+    assert found.tests <= len(network) ** 2 + 3 * len(network) + 3
 
 
 @given(guilty(), st.integers(1, 12))
 def test_a_search_that_is_ended_has_found_a_set_that_passes(case: tuple[dict[str, str], Unit], most: int) -> None:
     network, needed = case
-    found, _, tests = search_nodes(network, lambda kept: needed <= kept, most)
-    assert needed <= found
-    assert tests <= most
+    found = search_nodes(network, lambda kept: needed <= kept, most)
+    assert needed <= found.nodes
+    assert found.tests <= most
 
 
 @given(networks, st.sets(st.frozensets(st.integers(0, 5))))
@@ -44,19 +45,20 @@ def test_whatever_the_test_says_what_is_found_passes_it(network: dict[str, str],
     def passes(kept: Unit) -> bool:
         return kept == frozenset(network) or frozenset(numbered[name] for name in kept) in sets
 
-    found, _, _ = search_nodes(network, passes, 500)
-    assert passes(found)
+    assert passes(search_nodes(network, passes, 500).nodes)
 
 
 def test_nothing_is_found_where_not_even_all_of_it_helps() -> None:
-    assert search_nodes({"a": "Add", "b": "Mul"}, lambda kept: False, 100) == (frozenset(), False, 1)
+    found = search_nodes({"a": "Add", "b": "Mul"}, lambda kept: False, 100)
+    assert (found.nodes, found.smallest, found.tests) == (frozenset(), False, 1)
 
 
 def test_one_guilty_node_of_a_thousand_takes_few_tries() -> None:
     network = {f"/model.{number // 10}/op.{number}": "Conv" for number in range(1000)}
-    found, _, tests = search_nodes(network, lambda kept: "/model.77/op.777" in kept, 1000)
-    assert found == {"/model.77/op.777"}
-    assert tests < 40
+    found = search_nodes(network, lambda kept: "/model.77/op.777" in kept, 1000)
+    assert found.nodes == {"/model.77/op.777"}
+    assert len(found.blocks) == 10
+    assert found.tests < 40
 
 
 def test_nothing_is_tried_twice() -> None:

@@ -15,6 +15,8 @@ from trtreg import wiring
 from trtreg.bisecting import Bisector
 from trtreg.errors import NotFound, Rejected, UsageError
 from trtreg.registry import Registry
+from trtreg.tasks.pictures import find_pictures, read_picture
+from trtreg.tasks.preprocess import parse_preprocess
 
 
 @pytest.fixture
@@ -81,6 +83,7 @@ def test_int8_that_mixes_pixels_and_scores_is_told_to_keep_the_decoding(
     add(registry, "detector", write_detector(tmp_path / "detector.onnx"), samples=samples)
     found = bisector.bisect(rejected(registry, "detector", precision="int8"))
     assert found.nodes == ("/decode/Concat",)
+    assert found.blocks == ("/decode/*",)
     assert found.cases == 4
     assert registry.get("detector", precision="int8", keep_fp32=found.keep).path.exists()
 
@@ -121,3 +124,19 @@ def test_needs_constraints_is_told_its_addition_and_subtraction(
     assert found.keep == ("Add", "Sub")
     assert found.left == ()
     assert registry.get("needs", precision="fp16", keep_fp32=found.keep).path.exists()
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_int8_of_yolov5s_is_told_to_keep_its_box_decoding(
+    registry: Registry, bisector: Bisector, shared_data: Path, tmp_path: Path
+) -> None:
+    prepare = parse_preprocess("letterbox:640")
+    pictures = [prepare(read_picture(path)).tensor for path in find_pictures(shared_data / "images" / "coco128")[:8]]
+    np.savez(tmp_path / "pictures.npz", **{f"case{i}/in/images": tensor for i, tensor in enumerate(pictures)})
+    samples = {"pictures": tmp_path / "pictures.npz"}
+    add(registry, "yolov5s", shared_data / "models" / "yolov5s.onnx", samples=samples)
+    found = bisector.bisect(rejected(registry, "yolov5s", precision="int8"), most_tests=12)
+    assert found.nodes
+    assert all(node.startswith("/model.24/") for node in found.nodes)
+    assert found.blocks == ("/model.24/*",)

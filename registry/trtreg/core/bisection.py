@@ -39,6 +39,8 @@ class Bisection:
     compared  of how many
     keep      what to keep in fp32, as --keep-fp32 takes it, besides what the recipe keeps already
     nodes     the nodes that this means
+    blocks    the whole blocks of the network that were found first: more than is needed, and more of a margin, as the
+              smallest set only just passes
     left      why the model would still fail on all cases; empty if it passes
     smallest  whether none of the nodes can be left out; else the search was ended
     tests     how many rewritten models were tried
@@ -52,6 +54,7 @@ class Bisection:
     compared: int
     keep: tuple[str, ...]
     nodes: tuple[str, ...]
+    blocks: tuple[str, ...]
     left: tuple[str, ...]
     smallest: bool
     tests: int
@@ -113,8 +116,19 @@ def _union(units: Sequence[Unit]) -> Unit:
     return frozenset().union(*units)
 
 
-def search_nodes(operators: dict[str, str], passes: Passes, most: int) -> tuple[Unit, bool, int]:
-    """The nodes to keep, whether none can be left out, and how many tests it took. Empty if not even all pass.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The nodes to keep, and the blocks that they were found in; empty if not even all nodes pass. `smallest` says
+    whether none can be left out."""
+
+    nodes: Unit
+    blocks: Unit
+    smallest: bool
+    tests: int
+
+
+def search_nodes(operators: dict[str, str], passes: Passes, most: int) -> Found:
+    """Look for nodes that suffice, with at most so many tests.
 
     operators  of the nodes that may be kept, by name, in the order in which they compute
 
@@ -123,8 +137,8 @@ def search_nodes(operators: dict[str, str], passes: Passes, most: int) -> tuple[
     search = Search(passes, most)
     everything = frozenset(operators)
     if not search.passes(everything):
-        return frozenset(), False, search.tests
-    kept, smallest = everything, False
+        return Found(nodes=frozenset(), blocks=frozenset(), smallest=False, tests=search.tests)
+    kept, smallest, stages = everything, False, list[Unit]()
     for grouped in (_block, lambda name: operators[name], lambda name: name):
         units: dict[str, set[str]] = {}
         for name in operators:
@@ -132,7 +146,8 @@ def search_nodes(operators: dict[str, str], passes: Passes, most: int) -> tuple[
                 units.setdefault(grouped(name), set()).add(name)
         found, smallest = search.smallest([frozenset(unit) for unit in units.values()])
         kept = _union(found)
-    return kept, smallest, search.tests
+        stages.append(kept)
+    return Found(nodes=kept, blocks=stages[0], smallest=smallest, tests=search.tests)
 
 
 def _block(name: str) -> str:

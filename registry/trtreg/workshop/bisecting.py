@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
-from trtreg.core.bisection import Bisection, Suspect, search_nodes, spelled
+from trtreg.core.bisection import Bisection, Found, Suspect, search_nodes, spelled
 from trtreg.core.recipe import Precision
 from trtreg.core.verdict import Tolerance, judge
 from trtreg.core.work import WorkOrder
@@ -59,28 +59,27 @@ class _Bisector:
         self._nodes = len(operators)
         self._progress.stage("compare")
         reasons = self._reasons(frozenset(), self._few, self._expected)
-        found, smallest = frozenset[str](), True
+        found = Found(nodes=frozenset(), blocks=frozenset(), smallest=True, tests=0)
         suspects: list[Suspect] = []
-        kept: tuple[str, ...] = ()
         left: tuple[str, ...] = ()
         if reasons:
             suspects = self._suspects(nodes)
             self._progress.stage("search", f"{len(operators)} nodes")
-            found, smallest, self._tests = search_nodes(operators, self._passes, most_tests)
-            kept = spelled(found, operators)
+            found = search_nodes(operators, self._passes, most_tests)
             self._progress.stage("verify")
-            left = self._left(found) if found else reasons
+            left = self._left(found.nodes) if found.nodes else reasons
         return Bisection(
             precision=str(self._order.recipe.precision),
             reasons=reasons,
             first=suspects[0] if suspects else None,
             beyond=len({suspect.node for suspect in suspects}),
             compared=len(nodes),
-            keep=kept,
-            nodes=tuple(sorted(found)),
+            keep=spelled(found.nodes, operators),
+            nodes=tuple(sorted(found.nodes)),
+            blocks=spelled(found.blocks, operators),
             left=left,
-            smallest=smallest,
-            tests=self._tests,
+            smallest=found.smallest,
+            tests=found.tests,
             cases=len(self._few),
         )
 
