@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalog.examples import facts
+from storage.conftest import store
 from storage.processes import run, start
 from trtreg.core.layout import model_name
 from trtreg.core.model import Model
@@ -19,10 +20,7 @@ from trtreg.naming import KEPT, Names
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
 
-
-@pytest.fixture(params=["memory", "directory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else DirectoryStore(tmp_path / "store")
+__all__ = ["store"]  # every kind of store: the fixture of their contract
 
 
 @pytest.fixture
@@ -127,7 +125,9 @@ def test_a_reader_whose_revision_vanished_lists_again(tmp_path: Path) -> None:
     assert found.revision == 1 + 3 * KEPT
 
 
-def test_a_model_that_others_change_all_the_time_is_given_up(store: Store) -> None:
+def test_a_model_that_others_change_all_the_time_is_given_up() -> None:
+    store = MemoryStore()
+
     def never_alone(model: Model) -> Model:
         Names(store).change("tiny", with_content(str(model.last_version)))
         return with_content("mine")(model)

@@ -156,6 +156,13 @@ def test_a_version_by_its_number_is_asked_for_once_and_for_ever(far: Asked) -> N
         machine.says("tiny@1", fresh=True)
 
 
+def test_the_number_behind_an_alias_is_known_with_it(far: Asked) -> None:
+    machine = Machine(far)
+    assert machine.says("tiny@prod") == 1
+    far.gone = True
+    assert machine.says("tiny@1") == 1
+
+
 def test_fresh_asks_at_once_and_all_processes_know_it_then(far: Asked) -> None:
     machine = Machine(far)
     assert machine.says("tiny") == machine.says("tiny@prod") == 1

@@ -1,5 +1,7 @@
 """The seams of trtreg, on one page: what the registry's story stands on, and who stands behind each.
 
+The store is the truth; the catalog is an index of it, which can be made again.
+
     seam        embedded default             elsewhere
     Catalog     catalog.sql over SQLite      the same over PostgreSQL
     Leases      catalog.leases over SQLite   the same over PostgreSQL

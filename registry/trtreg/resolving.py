@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtreg.core.model import ModelVersion
+from trtreg.core.names import ModelName
 from trtreg.core.records import MalformedRecord, from_plain, to_plain
 from trtreg.errors import Miss, Unreachable
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trtreg.core.model import Model
-    from trtreg.core.names import ModelName
     from trtreg.interfaces import Notes, Store
     from trtreg.naming import Names
 
@@ -120,7 +120,10 @@ class Resolver:
         if version is not None:
             self._found[name] = _Known(model.revision, at, version)
             note = {"revision": model.revision, "at": at, "version": to_plain(version)}
-            self._notes.remember("version", self._subject(name), note)
+            # A far store needn't be asked what its number means, either.
+            pinned = [ModelName(version.name, version=version.version)] if self._store.remote else []
+            for known in {name, *pinned}:
+                self._notes.remember("version", self._subject(known), note)
         return version
 
     def _recall(self, name: ModelName) -> _Known | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Answer, Console
+from conftest import Bucket
 from small_models import write_classifier, write_sample, write_vanishing
 from test_imports import HEAVY
 from trtreg.catalog import migration
@@ -60,6 +61,28 @@ def test_an_engine_in_the_store_is_had_without_a_catalog_and_without_a_word(
         answer = bare_console(*reader, "get", "tiny@prod", "--no-build", "--json")
         assert (answer.code, answer.err, answer.json["source"]) == (0, "", source)
     assert not list((tmp_path / "reader").glob("catalog*"))
+
+
+def test_a_bucket_that_may_only_be_read_is_enough(bare_console: Console, tmp_path: Path, bucket: Bucket) -> None:
+    place = bucket.place("alone")
+    builder = ("--home", tmp_path / "builder", "--store", place)
+    first, second = (write_classifier(tmp_path / f"{seed}.onnx", seed=seed) for seed in (0, 1))
+    assert bare_console(*builder, "model", "add", "tiny", first, "--alias", "prod").code == 0
+    built = bare_console("--quiet", *builder, "get", "tiny@prod", "--json").json
+    reader = ("--home", tmp_path / "reader", "--catalog", NO_CATALOG, "--store", f"{place}&readonly=1")
+
+    for source in ("store", "cache"):
+        answer = bare_console(*reader, "get", "tiny@prod", "--no-build", "--json")
+        assert (answer.code, answer.err) == (0, "")
+        assert (answer.json["source"], answer.json["key"]) == (source, built["key"])
+
+    assert bare_console(*builder, "model", "add", "tiny", second).code == 0
+    assert bare_console(*builder, "model", "alias", "tiny@2", "prod").code == 0
+    assert bare_console(*reader, "get", "tiny@prod", "--json").json["key"] == built["key"]
+    moved = bare_console(*reader, "get", "tiny@prod", "--refresh", "--no-build").refused(3)
+    assert "no engine of tiny@2" in moved
+    assert "tiny@2" in bare_console(*reader, "get", "tiny@prod", "--offline").refused(3)
+    assert bare_console(*reader, "get", "tiny@1", "--offline", "--json").json["key"] == built["key"]
 
 
 def test_a_builder_without_a_catalog_is_warned_and_has_its_engine(
