@@ -7,6 +7,7 @@ import click
 from trtreg.errors import Untrusted
 from trtreg_cli.context import progress_of, settings_of
 from trtreg_cli.options import loudness_options
+from trtreg_cli.store_upkeep import copy, du, prune, verify
 from trtreg_cli.tables import on_one_line
 
 
@@ -37,3 +38,7 @@ def rebuild_catalog(ctx: click.Context) -> None:
             f"{len(rebuilt.skipped)} records in the store are damaged and were skipped",
             hint="the catalog lists all the others",
         )
+
+
+for command in (prune, verify, copy, du):
+    store.add_command(command)

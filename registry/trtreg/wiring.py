@@ -243,6 +243,14 @@ class _Parts:
         )
         self.choose = partial(choice or choose, notes=self._notes)
 
+    def _authorise(self) -> None:
+        """Raise UsageError if what is to be built couldn't be published."""
+        from trtreg.storage.layers import LayeredStore
+
+        if isinstance(self.store.inner, LayeredStore):
+            _ = self.store.inner.writable
+        self.store.require_signer()
+
     def _forget(self, key: Key) -> None:
         self.cache.forget(key)
         self.unproven.forget(key)
@@ -366,7 +374,7 @@ class _Parts:
             now=lambda: datetime.now(UTC).isoformat(),
             host=socket.gethostname(),
             versions={"trtreg": __version__},
-            authorise=self.store.require_signer,
+            authorise=self._authorise,
             progress=self._told_progress,
         )
 

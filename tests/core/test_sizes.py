@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtreg.core.sizes import Bound, parse_bound, parse_size, shown
+from trtreg.core.sizes import Bound, parse_bound, parse_duration, parse_size, shown
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,14 @@ def test_what_is_no_bound_is_refused(text: str) -> None:
 @given(size=st.integers(0, 10**16))
 def test_a_size_that_is_shown_can_be_read_again(size: int) -> None:
     assert math.isclose(parse_size(shown(size).replace("bytes", "").strip()), size, rel_tol=0.06)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5 h", 5400), ("7d", 604800)])
+def test_lengths_of_time_are_read_as_they_are_written(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1h", "h", "1w", "1h30m", "nan"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no length of time"):
+        parse_duration(text)

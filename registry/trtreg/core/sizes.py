@@ -1,4 +1,4 @@
-"""Amounts of bytes as people write them."""
+"""Amounts of bytes, and lengths of time, as people write them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 UNLIMITED = "unlimited"
 
 
@@ -42,6 +43,14 @@ def parse_bound(text: str) -> Bound:
             raise ValueError(f"{text!r} is no share of a disk")
         return Bound(share=float(share[1]) / 100)
     return Bound(size=parse_size(text))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds: `90s`, `30m`, `24h`, `7d`, or a number of them. Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError(f"{text!r} is no length of time: write 30m, 24h or 7d")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def shown(size: float) -> str:

@@ -135,6 +135,12 @@ class Cache:
 
         return entries(self._shelves)
 
+    def plan_files(self) -> dict[str, Path]:
+        """Where each file of a plan lies, by its SHA-256. Nothing is hashed."""
+        from trtreg.storage.upkeep import plan_files
+
+        return plan_files(self._shelves)
+
     def prune(
         self, *, max_bytes: float | None = None, older_than: float | None = None, keep: Collection[str] = ()
     ) -> list[CacheEntry]:

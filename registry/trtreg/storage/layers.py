@@ -71,13 +71,12 @@ class LayeredStore:
     @property
     def writable(self) -> Store:
         """The store that is written to. Raises UsageError where all are read-only: before a build, not after it."""
-        found = next((layer.store for layer in self.layers if not layer.read_only), None)
-        if found is None:
+        if self.origin is None:
             raise UsageError(
                 f"nothing can be stored: {self.location} is read-only",
                 hint="name a store that can be written to: TRTREG_STORE takes several places, separated by spaces",
             )
-        return found
+        return self.origin.store
 
     # --- blobs
 
@@ -130,7 +129,7 @@ class LayeredStore:
     # --- records
 
     def read_record(self, name: str) -> bytes | None:
-        origin_first = sorted(self.layers, key=lambda layer: layer is not self._origin)
+        origin_first = sorted(self.layers, key=lambda layer: layer is not self.origin)
         found = self._ask(lambda store: store.read_record(name), origin_first)
         return next((content for content in found if content is not None), None)
 
@@ -166,7 +165,8 @@ class LayeredStore:
     # --- layers
 
     @property
-    def _origin(self) -> Layer | None:
+    def origin(self) -> Layer | None:
+        """The layer that is written to; None where all are read-only."""
         return next((layer for layer in self.layers if not layer.read_only), None)
 
     def _all_writable(self) -> list[Layer]:

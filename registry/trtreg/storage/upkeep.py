@@ -17,6 +17,7 @@ from trtreg.storage.shelf import Record, Shelf, outline_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from trtreg.interfaces import Progress
 
@@ -54,6 +55,19 @@ def entries(shelves: Sequence[Shelf]) -> list[CacheEntry]:
             unproven = shelf is not shelves[0]
             found += [_entry(key, record, unproven=unproven) for key, record in shelf.all_records()]
     return sorted(found, key=lambda entry: (-entry.last_used, entry.key, entry.unproven))
+
+
+def plan_files(shelves: Sequence[Shelf]) -> dict[str, Path]:
+    """Where each file of a plan lies, by its SHA-256, as the manifests have it; nothing is hashed."""
+    found: dict[str, Path] = {}
+    for shelf in shelves:
+        with reaching(f"list the cache {shelf.folder}"):
+            for _, record in shelf.all_records():
+                with suppress(MalformedRecord):
+                    folder = shelf.plan(record.outline.plan_digest)
+                    files = read_manifest(record.manifest_json).plan.files
+                    found |= {file.sha256: folder / file.name for file in files}
+    return found
 
 
 def size_of(shelves: Sequence[Shelf]) -> int:

@@ -1,0 +1,196 @@
+"""Keeping stores in order: pruning, verifying, copying and measuring them, with the parts that the settings name."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from contextlib import suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from trtreg.core.key import Key
+from trtreg.core.layout import REVOCATIONS
+from trtreg.core.lease import key_subject
+from trtreg.core.records import MalformedRecord
+from trtreg.core.revocation import read_revocation
+from trtreg.errors import NotFound, Unreachable, Untrusted, UsageError
+from trtreg.indexing import Index
+from trtreg.inventory import take_inventory
+from trtreg.keys import signer_of, trust_of
+from trtreg.naming import Names
+from trtreg.storage import places
+from trtreg.storage.layers import LayeredStore
+from trtreg.storage.reaching import reaching
+from trtreg.storage.signing import SignedStore
+from trtreg.wiring import open_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from trtreg.config import Settings
+    from trtreg.copying import Copied
+    from trtreg.core.files import StoredFile
+    from trtreg.core.retention import Policy, StoredEngine
+    from trtreg.interfaces import Catalog, Progress, Store
+    from trtreg.pruning import Pruned
+    from trtreg.verifying import Verified
+
+
+class Keeper:
+    """Of the store that the settings name; of several places, of the one that is written to."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings, self._progress = settings, progress
+        whole = self._open(settings.store)
+        self._others: list[Store] = []
+        self._raw = whole
+        if isinstance(whole, LayeredStore):
+            self._raw = (whole.origin or whole.layers[0]).store
+            self._others = [layer.store for layer in whole.layers if layer.store is not self._raw]
+        self._store, self._whole = self._signed(self._raw), self._signed(whole)
+        self._names = Names(self._whole)
+
+    def prune(self, policy: Policy, *, grace: float, alone: bool, dry_run: bool) -> Pruned:
+        """See `trtreg.pruning`."""
+        from trtreg.pruning import Pruner
+
+        if not dry_run:
+            self._require_writable()
+            self._adopt_models()
+        pruner = Pruner(
+            store=self._store,
+            raw=self._raw,
+            names=self._names,
+            progress=self._progress,
+            now=time.time,
+            revoked=self._revoked,
+            elsewhere=self._needed_elsewhere,
+            building=self._building,
+            unlist=self._unlist,
+        )
+        return pruner.prune(policy, grace=grace, alone=alone, dry_run=dry_run)
+
+    def verify(self, *, deep: bool, repair: bool) -> Verified:
+        """See `trtreg.verifying`."""
+        from trtreg.verifying import Verifier
+
+        if repair:
+            self._require_writable()
+        copies = open_cache(self._settings).plan_files()
+
+        def from_cache(file: StoredFile, destination: Path) -> None:
+            if file.sha256 not in copies:
+                raise NotFound(f"the cache has no {file.sha256}")
+            with reaching(f"copy {copies[file.sha256]}"):
+                shutil.copyfile(copies[file.sha256], destination)
+
+        others = [(store.location, partial(self._fetch, store)) for store in self._others]
+        with self._scratch() as scratch:
+            verifier = Verifier(
+                store=self._store,
+                raw=self._raw,
+                names=Names(self._store),
+                sources=[*others, ("this machine's cache", from_cache)],
+                scratch=scratch,
+                progress=self._progress,
+                revoked=self._revoked,
+            )
+            return verifier.verify(deep=deep, repair=repair)
+
+    def usage(self) -> Mapping[str, tuple[int, int, int]]:
+        """Records, blobs and bytes of each kind; a blob that several need counts for the first of them."""
+        inventory = take_inventory(self._raw)
+        sizes = {blob.sha256: blob.size for blob in self._raw.blobs()}
+        found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for name, needs in sorted(inventory.needs.items()):
+            row = found[name.split("/")[0]]
+            row[0] += not name.endswith("/blessed")
+            for sha256 in needs & sizes.keys():
+                row[1] += 1
+                row[2] += sizes.pop(sha256)
+        found["orphans"] = [0, len(sizes), sum(sizes.values())]
+        return {kind: (records, blobs, size) for kind, (records, blobs, size) in found.items()}
+
+    def copy(self, source: str, target: str, *, model: str) -> Copied:
+        """See `trtreg.copying`. The places are given as TRTREG_STORE takes them."""
+        from trtreg.copying import Copier
+
+        origin, goal = self._open(source), self._open(target)
+        if isinstance(goal, LayeredStore):
+            raise UsageError(f"{target} isn't one place that can be written to", hint="give one, without readonly=1")
+        if origin.location == goal.location:
+            raise UsageError(f"{source} and {target} are the same place")
+        with self._scratch() as scratch:
+            copier = Copier(source=origin, target=goal, scratch=scratch, progress=self._progress, now=time.time)
+            return copier.copy(model=model)
+
+    # --- parts
+
+    def _open(self, text: str) -> Store:
+        return places.open_store(text, partials=self._settings.cache / "partial", warn=self._progress.say)
+
+    def _signed(self, store: Store) -> SignedStore:
+        return SignedStore(
+            store,
+            trust=trust_of(self._settings),
+            signer=cache(partial(signer_of, self._settings)),
+            tell=self._progress.say,
+        )
+
+    def _scratch(self) -> AbstractContextManager[Path]:
+        from trtreg.workshop.folder import work_folder
+
+        return work_folder(self._settings.cache / "work")
+
+    def _fetch(self, store: Store, file: StoredFile, destination: Path) -> None:
+        store.fetch_blob(file, destination, self._progress)
+
+    def _catalog(self) -> Catalog:
+        from trtreg.catalog.sql import SqlCatalog
+
+        return SqlCatalog(self._settings.catalog)
+
+    def _require_writable(self) -> None:
+        if isinstance(self._whole.inner, LayeredStore):
+            _ = self._whole.inner.writable
+        self._store.require_signer()
+
+    def _adopt_models(self) -> None:
+        """What only a catalog knows, from before models were kept in the store, must not look like nobody's."""
+        Index(names=Names(self._store), catalog=self._catalog, warn=self._progress.say).update()
+
+    def _revoked(self) -> Collection[str]:
+        found: set[str] = set()
+        for name in self._whole.record_names(REVOCATIONS):
+            try:
+                if (content := self._whole.read_record(name)) is not None:
+                    found |= read_revocation(content).reasons().keys()
+            except (Untrusted, MalformedRecord) as error:
+                # What isn't withdrawn for sure keeps its bytes.
+                self._progress.say(f"warning: {name} is passed over: {error}")
+        return found
+
+    def _needed_elsewhere(self) -> Collection[str]:
+        needed: set[str] = set()
+        for store in self._others:
+            try:
+                needed |= take_inventory(store).needed()
+            except Unreachable as error:
+                self._progress.say(f"warning: what is kept for {store.location} may go: {error.message}")
+        return needed
+
+    def _building(self) -> Collection[str]:
+        """The keys that somebody has a lease to build."""
+        from trtreg.catalog.leases import SqlLeases
+
+        held = {holder.subject for holder in SqlLeases(self._settings.catalog).live()}
+        prefix = key_subject(Key(""))
+        return {subject.removeprefix(prefix) for subject in held if subject.startswith(prefix)}
+
+    def _unlist(self, engine: StoredEngine) -> None:
+        # What the catalog lists and the store doesn't have is forgotten by `rebuild-catalog`, too.
+        with suppress(Unreachable):
+            self._catalog().forget_engine(Key(engine.key), engine.plan_digest)
