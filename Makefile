@@ -10,16 +10,21 @@ TEST_EXTRAS := onnxruntime,postgres,s3,simplify,tensorrt-rtx,vision
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALL := python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-gpu environment lint format bench constraints clean
+.PHONY: help demo test test-gpu test-torch environment lint format bench constraints clean
 
 help:
-	@echo 'make demo [MODEL=yolov5s.onnx] | test | lint | format | bench | test-gpu | constraints | clean'
+	@echo 'make demo [MODEL=yolov5s.onnx] | test | lint | format | bench | test-gpu | test-torch | constraints | clean'
 
 demo: .venv/.runs
 	examples/demo.sh
 
 test: lint
-	$(PYTEST) -m 'not gpu'
+	$(PYTEST) -m 'not gpu and not torch'
+
+# PyTorch takes gigabytes from the package index, where its default build is the one for GPUs.
+test-torch: .venv/.tests
+	$(INSTALL) '.[torch]'
+	pytest tests/exporting
 
 # On a machine with an NVIDIA GPU; tests/gpu says what each one must show.
 test-gpu: .venv/.tests

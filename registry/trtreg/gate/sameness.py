@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,9 @@ COARSE_NOISE = 1e-2
 
 _LEAST = 1e-38
 """Of an output that is all zeros, what its length is taken for."""
+
+EXPORT_NOISE = 1e-4
+"""Between two frameworks, whose kernels differ."""
 
 
 def first_difference(
@@ -35,6 +38,14 @@ def first_difference(
             if words := _difference(tensor, found[name], noise):
                 return f"output {name} of case {number}: {words}"
     return ""
+
+
+def differences(expected: Sequence[Tensor], found: Sequence[Tensor], *, noise: float) -> str:
+    """In words, the first that differs, by place; empty if none does."""
+    if len(expected) != len(found):
+        return f"{len(found)} outputs in place of {len(expected)}"
+    words = (_difference(e, f, noise) for e, f in zip(expected, found, strict=True))
+    return next((f"output {place}: {text}" for place, text in enumerate(words) if text), "")
 
 
 def _difference(expected: Tensor, found: Tensor, noise: float) -> str:

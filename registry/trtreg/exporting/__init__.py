@@ -1,0 +1,1 @@
+"""Programs of other frameworks into ONNX; used in the child process only."""
