@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.processes import run
+from storage.processes import run, start
 from storage.samples import stored
 from storage.stocks import DAY, NOW, add_model, publish, publisher, put
 from trtreg.core.layout import CONDEMNED, blessed_name, manifest_name
@@ -339,3 +339,59 @@ def test_a_publisher_puts_again_what_was_removed_before_its_record_came(kept: Ke
     manifest = publish(kept.store, b"plan")
     assert kept.has(b"plan")
     assert publisher(kept.store).find(manifest.key) == manifest
+
+
+PUBLISHER = """
+import os, sys, tempfile
+from pathlib import Path
+from storage.samples import stored
+from storage.stocks import publish, publisher
+from trtreg.core.layout import blessed_name, blob_name, manifest_name
+from trtreg.storage.directory import DirectoryStore
+from trtreg.testing import SilentProgress
+
+home = Path(sys.argv[1])
+store = DirectoryStore(home / "store")
+for turn in range(150):
+    content = f"plan {turn % 3}".encode()
+    try:
+        # An old orphan, which the other process is about to remove.
+        os.utime(home / "store" / blob_name(stored("x", content).sha256), (1, 1))
+    except FileNotFoundError:
+        pass
+    manifest = publish(store, content)
+    assert publisher(store).find(manifest.key) == manifest
+    for file in manifest.plan.files:
+        store.fetch_blob(file, home / "back", SilentProgress())
+    store.delete_record(blessed_name(manifest.key))
+    store.delete_record(manifest_name(manifest.key, manifest.plan_digest))
+print("published")
+"""
+
+SWEEPER = """
+import sys, time
+from pathlib import Path
+from trtreg.core.retention import Policy
+from trtreg.naming import Names
+from trtreg.pruning import LEAST_GRACE, Pruner
+from trtreg.storage.directory import DirectoryStore
+from trtreg.testing import SilentProgress
+
+store = DirectoryStore(Path(sys.argv[1]) / "store")
+removed = 0
+while not (Path(sys.argv[1]) / "enough").exists():
+    pruner = Pruner(store=store, raw=store, names=Names(store), progress=SilentProgress(), now=time.time)
+    pruned = pruner.prune(Policy(), grace=LEAST_GRACE)
+    removed += pruned.blobs
+    assert pruned.withdrawn == ()
+print(removed)
+"""
+
+
+def test_a_publisher_in_another_process_never_ends_with_a_record_without_its_blob(tmp_path: Path) -> None:
+    with start(SWEEPER, tmp_path) as sweeper, start(PUBLISHER, tmp_path) as other:
+        published, failure = other.communicate(timeout=300)
+        (tmp_path / "enough").touch()
+        removed, sweeper_failure = sweeper.communicate(timeout=300)
+    assert (published, failure, sweeper_failure) == ("published\n", "", "")
+    assert int(removed) > 5

@@ -315,7 +315,13 @@ class Registry:
             if manifest is None:
                 return None
             self.progress.stage("fetch", f"{manifest.plan.size / 1e6:.1f} MB")
-            engine = self._cache.admit(manifest, self._fetch_blob)
+            try:
+                engine = self._cache.admit(manifest, self._fetch_blob)
+            except NotFound:
+                # It may have been pruned or rejected since its manifest was read: then it is a miss like any other.
+                if self._publisher().find(asked.key) == manifest:
+                    raise
+                return None
             self._publisher().list_published(manifest)
         return self._engine(asked.key, engine, "store", watch)
 
