@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,20 @@ def test_offline_a_near_store_that_is_gone_is_what_it_was(tmp_path: Path) -> Non
     (tmp_path / "unmounted").rename(tmp_path / "store")
     add(store, "second")
     assert machine.says("tiny", offline=True) == 2
+
+
+def test_a_store_that_was_made_anew_in_the_same_place_is_another(tmp_path: Path) -> None:
+    """Its revisions have the same numbers."""
+    store = DirectoryStore(tmp_path / "store")
+    machine = Machine(store)
+    digests = []
+    for content in ("first", "other"):
+        add(store, content)
+        found = machine.process().find(ModelName("tiny", version=1))
+        assert found is not None
+        digests.append(found.facts.digest)
+        shutil.rmtree(tmp_path / "store")
+    assert digests == [facts("first").digest, facts("other").digest]
 
 
 # --- far -----------------------------------------------------------------------------------------------------

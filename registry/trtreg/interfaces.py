@@ -212,6 +212,11 @@ class Store(Protocol):
         """Absence is no error."""
         ...
 
+    def record_stamp(self, name: str) -> str:
+        """What is another as soon as the record is another, be it in a store that was made anew in this place. It costs
+        no reading: empty for a record that isn't there, and where it would take a round trip over a network."""
+        ...
+
     def record_names(self, prefix: str) -> Iterator[str]:
         """The names that begin with `prefix`, sorted."""
         ...

@@ -54,6 +54,11 @@ class Names:
         """The revision that is in force; 0 for a name that the store doesn't know."""
         return max(self._revisions(name), default=0)
 
+    def stamp(self, name: str, revision: int) -> str:
+        """What tells that revision from one of the same number in a store that was made anew in the same place, as far
+        as it can be told without reading it."""
+        return self._store.record_stamp(model_name(name, revision)) if revision else ""
+
     def revisions(self) -> dict[str, int]:
         """The revision in force of every model, by name."""
         found: dict[str, int] = {}

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Known:
-    """What revision `revision` of a model said, `at` (seconds since 1970)."""
+    """What revision `revision` of a model said, `at` (seconds since 1970). `stamp` as `Names.stamp` gives it."""
 
     revision: int
+    stamp: str
     at: float
     version: ModelVersion
 
@@ -89,8 +90,8 @@ class Resolver:
     def _find_near(self, name: ModelName, *, fresh: bool, offline: bool) -> ModelVersion | None:
         known = None if fresh else self._recall(name)
         try:
-            revision = self._names.revision(name.name)
-            if known and known.revision == revision:
+            revision, stamp = self._standing(name.name)
+            if known and known.revision == revision and known.stamp == stamp:
                 return known.version
             if revision or not (known and offline):
                 return self._ask(name)
@@ -112,27 +113,37 @@ class Resolver:
     def _ask(self, name: ModelName) -> ModelVersion | None:
         # Before the question: what changes meanwhile must not look fresher than it is.
         at = self._clock()
+        standing = self._standing(name.name)
         model = self._names.read(name.name)
         if model is None:
             return None
         self.saw(model)
         version = model.select(name)
         if version is not None:
-            self._found[name] = _Known(model.revision, at, version)
-            note = {"revision": model.revision, "at": at, "version": to_plain(version)}
+            # None where it was changed between the two questions: then it is asked for again.
+            stamp = standing[1] if standing[0] == model.revision else ""
+            self._found[name] = _Known(model.revision, stamp, at, version)
+            note = {"revision": model.revision, "stamp": stamp, "at": at, "version": to_plain(version)}
             # A far store needn't be asked what its number means, either.
             pinned = [ModelName(version.name, version=version.version)] if self._store.remote else []
             for known in {name, *pinned}:
                 self._notes.remember("version", self._subject(known), note)
         return version
 
+    def _standing(self, name: str) -> tuple[int, str]:
+        """The revision of a near store's model, and its stamp; nothing of a far one."""
+        if self._store.remote:
+            return 0, ""
+        revision = self._names.revision(name)
+        return revision, self._names.stamp(name, revision)
+
     def _recall(self, name: ModelName) -> _Known | None:
         if name in self._found:
             return self._found[name]
         match self._notes.recall("version", self._subject(name)):
-            case {"revision": int(revision), "at": float(at), "version": plain}:
+            case {"revision": int(revision), "stamp": str(stamp), "at": float(at), "version": plain}:
                 try:
-                    known = _Known(revision, at, from_plain(ModelVersion, plain))
+                    known = _Known(revision, stamp, at, from_plain(ModelVersion, plain))
                 except MalformedRecord:
                     return None  # Written by another trtreg: ask again.
                 self._found[name] = known

@@ -110,6 +110,10 @@ class MemoryStore:
     def delete_record(self, name: str) -> None:
         self.records.pop(_checked(name), None)
 
+    def record_stamp(self, name: str) -> str:
+        content = self.records.get(_checked(name))
+        return "" if content is None or self.remote else hashlib.sha256(content).hexdigest()
+
     def record_names(self, prefix: str) -> Iterator[str]:
         require_record_prefix(prefix)
         return iter(sorted(name for name in self.records if name.startswith(prefix)))

@@ -180,6 +180,18 @@ def test_a_deleted_record_is_gone_and_its_name_free(store: Store) -> None:
     assert store.insert_record("manifests/a.json", b"second")
 
 
+def test_a_record_that_was_replaced_has_another_stamp_unless_it_costs_a_round_trip(store: Store) -> None:
+    stamps = [store.record_stamp("manifests/a.json")]
+    for content in (b"one", b"two", b"three"):
+        store.replace_record("manifests/a.json", content)
+        stamps.append(store.record_stamp("manifests/a.json"))
+        assert store.record_stamp("manifests/a.json") == stamps[-1]
+    assert stamps[0] == ""
+    assert len(set(stamps)) == (1 if store.remote else 4)
+    store.delete_record("manifests/a.json")
+    assert store.record_stamp("manifests/a.json") == ""
+
+
 def test_record_names_are_sorted_and_begin_with_the_prefix(store: Store, source: Path) -> None:
     names = ["manifests/a/1.json", "manifests/a/blessed", "manifests/a-b/1.json", "manifests/ab/1.json", "rejected/a/1"]
     for name in names:

@@ -146,6 +146,15 @@ class DirectoryStore:
                 path.unlink(missing_ok=True)
                 sync_folder(path.parent)
 
+    def record_stamp(self, name: str) -> str:
+        path = self._record(name)
+        with reaching(f"look for {path}"):
+            try:
+                status = path.stat()
+            except _ABSENT:
+                return ""
+        return f"{status.st_mtime_ns} {status.st_ino} {status.st_size}"
+
     def record_names(self, prefix: str) -> Iterator[str]:
         require_record_prefix(prefix)
         return self._walk(prefix)

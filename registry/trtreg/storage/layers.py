@@ -153,6 +153,10 @@ class LayeredStore:
         ):
             self._tell(f"{name} can't be withdrawn from a read-only store and is still served from there: revoke it")
 
+    def record_stamp(self, name: str) -> str:
+        origin_first = sorted(self.layers, key=lambda layer: layer is not self.origin)
+        return next(filter(None, self._ask(lambda store: store.record_stamp(name), origin_first)), "")
+
     def record_names(self, prefix: str) -> Iterator[str]:
         found = self._ask(lambda store: list(store.record_names(prefix)))
         return (name for name, _ in groupby(heapq.merge(*found)))

@@ -220,6 +220,10 @@ class S3Store:
         require_record_name(name)
         self._delete(name)
 
+    def record_stamp(self, name: str) -> str:
+        require_record_name(name)
+        return ""
+
     def record_names(self, prefix: str) -> Iterator[str]:
         require_record_prefix(prefix)
         return self._names(prefix)

@@ -98,6 +98,9 @@ class SignedStore:
     def delete_record(self, name: str) -> None:
         self.inner.delete_record(name)
 
+    def record_stamp(self, name: str) -> str:
+        return self.inner.record_stamp(name)
+
     def record_names(self, prefix: str) -> Iterator[str]:
         return self.inner.record_names(prefix)
 
