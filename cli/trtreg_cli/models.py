@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trtreg.core.records import to_json
 from trtreg.errors import UsageError
-from trtreg_cli.context import registry_of
+from trtreg_cli.context import progress_of, registry_of, settings_of
 from trtreg_cli.options import loudness_options, model_name, numbers, pairs
+from trtreg_cli.preparing import lineage_lines, preparation_of, preparation_options, write_graph
 from trtreg_cli.tables import megabytes, table
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def model() -> None:
 
 @model.command()
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.onnx")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.onnx|FILE.pt")
+@preparation_options
 @click.option("--sample", "samples", multiple=True, metavar="NAME=FILE.npz", help="Real inputs, for gate and int8.")
 @click.option("--alias", "aliases", multiple=True, help="Let NAME@ALIAS select this version.")
 @click.option("--tag", "tags", multiple=True, metavar="K=V", help="A word about the version.")
@@ -46,23 +48,29 @@ def add(
     note: str,
     tolerance: tuple[str, ...],
     as_json: bool,
+    **preparation: Any,
 ) -> None:
     """Register an ONNX file as the newest version of NAME; print NAME@VERSION.
+
+    PyTorch's programs (TorchScript, torch.export) and checkpoints are exported first. What is to be done to the graph
+    is done in this order: --extract, --rename, --fix-shape, --simplify; `trtreg model show` tells it.
 
     Equal content makes no new version, however the file stores it; samples, aliases, tags and a note are then added
     to the one there is.
     """
-    with registry_of(ctx) as registry:
-        with_progress = registry.progress
-        version, is_new = registry.models.add(
+    from trtreg.wiring import open_intake
+
+    wanted = preparation_of(**preparation)
+    with progress_of(ctx) as with_progress:
+        version, is_new = open_intake(settings_of(ctx), with_progress).add(
             name,
             file,
+            wanted,
             samples={label: Path(path) for label, path in pairs("--sample", samples).items()},
             aliases=aliases,
             tags=pairs("--tag", tags),
             note=note,
             tolerance=numbers("--tolerance", tolerance),
-            progress=with_progress,
         )
         if not is_new:
             with_progress.say(f"{version} has these contents already: no new version")
@@ -90,9 +98,18 @@ def list_versions(ctx: click.Context, name: str | None, as_json: bool) -> None:
 @model.command()
 @click.argument("name", metavar="NAME[@VERSION|@ALIAS]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--graph",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html|FILE.svg",
+    help="Draw its graph into this file instead; print its path.",
+)
 @click.pass_context
-def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show one version: digest, inputs, outputs, operators, samples, tolerances."""
+def show(ctx: click.Context, name: str, as_json: bool, graph: Path | None) -> None:
+    """Show one version: digest, inputs, outputs, operators, samples, tolerances, where it comes from."""
+    if graph is not None:
+        click.echo(write_graph(ctx, model_name(name), graph))
+        return
     with registry_of(ctx) as registry:
         version = registry.models.find(model_name(name), fresh=True)
     click.echo(to_json(version) if as_json else "\n".join(_lines(version)))
@@ -171,6 +188,7 @@ def _lines(version: ModelVersion) -> list[str]:
     lines += [f"  input       {tensor}" for tensor in facts.signature.inputs]
     lines += [f"  output      {tensor}" for tensor in facts.signature.outputs]
     lines += [f"  file        {f.name} ({megabytes(f.size)} MB)" for f in facts.source.files]
+    lines += lineage_lines(version.lineage)
     lines += [f"  sample      {s.name} ({megabytes(s.file.size)} MB)" for s in version.samples]
     lines += [f"  tolerance   {name} {value:g}" for name, value in sorted(version.tolerance.items())]
     lines += [f"  tag         {name}={value}" for name, value in sorted(version.tags.items())]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from trtreg.core.lineage import Lineage
     from trtreg.core.manifest import Manifest
     from trtreg.indexing import Index
     from trtreg.interfaces import Catalog, Notes, Progress, Store, Workshop
@@ -133,6 +134,7 @@ class Models:
         tags: Mapping[str, str],
         note: str = "",
         tolerance: Mapping[str, float],
+        lineage: Lineage | None = None,
         progress: Progress,
     ) -> tuple[ModelVersion, bool]:
         """Register the ONNX file at `path` as the newest version of `name`, and whether it is a new one.
@@ -153,7 +155,14 @@ class Models:
             nonlocal before
             before = model
             return model.add_version(
-                facts, added_at=self._now(), note=note, tags=tags, samples=kept, aliases=aliases, tolerance=tolerance
+                facts,
+                added_at=self._now(),
+                note=note,
+                tags=tags,
+                samples=kept,
+                aliases=aliases,
+                tolerance=tolerance,
+                lineage=lineage,
             )
 
         version = self._change(name, with_all_of_it).with_digest(facts.digest)

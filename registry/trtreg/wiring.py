@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trtreg.core.trust import Trailer
     from trtreg.diagnosis import Diagnosis
     from trtreg.endorsing import Endorsed
+    from trtreg.intake import Intake
     from trtreg.interfaces import Catalog, Leases, Progress, Session, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
@@ -110,6 +111,20 @@ def open_bencher(settings: Settings, progress: Progress = SILENT) -> Bencher:
         workshop=parts.workshop,
         work_folder=parts.work_folder,
         choose=parts.choose,
+        progress=progress,
+    )
+
+
+def open_intake(settings: Settings, progress: Progress = SILENT) -> Intake:
+    """What makes files ready on their way in, and shows what came of them."""
+    from trtreg.intake import Intake
+
+    parts = _Parts(settings, progress, None)
+    return Intake(
+        models=parts.models,
+        store=parts.store,
+        workshop=parts.workshop,
+        work_folder=parts.work_folder,
         progress=progress,
     )
 

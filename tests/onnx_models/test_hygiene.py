@@ -14,7 +14,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnx_models.rewriting import run
 from small_models import write_classifier
-from trtreg.core.preparation import Preparation, Step, split_extract, split_rename
+from trtreg.core.lineage import Step
+from trtreg.core.preparation import Preparation, split_extract, split_rename
 from trtreg.core.recipe import parse_shape
 from trtreg.errors import TrtregError, UsageError
 from trtreg.onnx_models.digest import model_digest

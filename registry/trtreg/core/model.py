@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from trtreg.core.files import FileSet, StoredFile
+from trtreg.core.lineage import Lineage
 from trtreg.core.names import LATEST, ModelName, require_alias, require_name
 from trtreg.core.signature import Signature
 from trtreg.errors import NotFound, UsageError
@@ -52,6 +53,7 @@ class ModelVersion:
     """One version of a named model, with what its model adds to it. Versions count from 1 and are never used again.
 
     added_at   UTC, ISO 8601
+    lineage    how its file came about; None for one that was given as it is
     tolerance  the model's own overrides of the gate's tolerances, by name; they belong to all its versions
     """
 
@@ -64,6 +66,7 @@ class ModelVersion:
     aliases: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    lineage: Lineage | None = None
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -79,6 +82,7 @@ class Version:
     note: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
+    lineage: Lineage | None = None
 
     def __post_init__(self) -> None:
         names = [sample.name for sample in self.samples]
@@ -150,6 +154,7 @@ class Model:
             aliases=tuple(sorted(a for a, number in self.aliases.items() if number == version.number)),
             samples=version.samples,
             tolerance=self.tolerance,
+            lineage=version.lineage,
         )
 
     # --- changing ------------------------------------------------------------------------------------------
@@ -164,14 +169,20 @@ class Model:
         samples: Iterable[Sample] = (),
         aliases: Iterable[str] = (),
         tolerance: Mapping[str, float] | None = None,
+        lineage: Lineage | None = None,
     ) -> Model:
         """With these contents as the newest version, unless there is one that has them: then tags, note and samples
-        are added to that one. The aliases select it; `tolerance` is added to the model's own. Raises UsageError for
-        another sample of a name that is taken."""
+        are added to that one, and the lineage if it has none. The aliases select it; `tolerance` is added to the
+        model's own. Raises UsageError for another sample of a name that is taken."""
         there = next((v for v in self.versions if v.facts.digest == facts.digest), None)
         number = there.number if there else self.last_version + 1
         version = there or Version(number=number, facts=facts, added_at=added_at)
-        version = replace(version, note=_merged(version.note, note), tags={**version.tags, **(tags or {})})
+        version = replace(
+            version,
+            note=_merged(version.note, note),
+            tags={**version.tags, **(tags or {})},
+            lineage=version.lineage or lineage,
+        )
         model = self._with(version)
         for sample in samples:
             model = model.add_sample(number, sample)
@@ -195,6 +206,7 @@ class Model:
                 note=version.note,
                 tags=version.tags,
                 samples=[s for s in version.samples if s.name not in names],
+                lineage=version.lineage,
                 aliases=[a for a, n in other.aliases.items() if n == version.number and a not in self.aliases],
             )
         return replace(model, tolerance={**other.tolerance, **self.tolerance} if model.versions else {})

@@ -1,4 +1,4 @@
-"""What may be done to a file on its way into the registry, and the record of what was done."""
+"""What may be done to a file on its way into the registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtreg.core.files import FileSet
+from trtreg.core.lineage import Lineage
 from trtreg.core.recipe import ShapeRange
 
 
@@ -50,29 +50,6 @@ class Preparation:
     def is_for_programs(self) -> bool:
         """Whether it says anything that means nothing to a file that is ONNX already."""
         return bool(self.inputs or self.dtypes or self.opset is not None or self.unsafe_pickle)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step that was done: `export`, `extract`, `rename`, `fix-shape` or `simplify`.
-
-    parameters  as they were given
-    versions    of what did it, by name
-    notes       what is worth knowing about it
-    """
-
-    name: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
-    """Where a version's file comes from: what was given, and the steps that made it, in order."""
-
-    given: FileSet
-    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtreg.core.preparation import Preparation, Step
+from trtreg.core.lineage import Step
+from trtreg.core.preparation import Preparation
 from trtreg.core.recipe import ShapeRange
 from trtreg.errors import UnusableModel, UsageError
 from trtreg.exporting.programs import ProgramKind

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, external_data_helper
 
-from trtreg.core.preparation import Preparation, Step
+from trtreg.core.lineage import Step
+from trtreg.core.preparation import Preparation
 from trtreg.core.recipe import ShapeRange
 from trtreg.onnx_models.examine import signature_of
 from trtreg.onnx_models.extraction import extract

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import FileSet, StoredFile, file_set
-from trtreg.core.preparation import Lineage, Prepared, PrepareOrder, Step
+from trtreg.core.lineage import Lineage, Step
+from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.recipe import Recipe
 from trtreg.errors import TrtregError, UnusableModel, UsageError
 
