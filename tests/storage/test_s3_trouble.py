@@ -177,7 +177,8 @@ def test_a_killed_upload_is_continued_by_another_process(
             time.sleep(0.1)
         proxy.plan, proxy.up = at_first(), 0
         s3_store(place, tmp_path).put_blob(source, FILE, SilentProgress())
-        assert proxy.up < len(CONTENT) - sum(parts) + (2 << 20)
+        # What the killed one had sent already may still be passing.
+        assert proxy.up < len(CONTENT) - sum(parts) // 2
     require_fetched(s3_store(bucket.place(prefix), tmp_path), tmp_path)
     assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=bucket.name, Prefix=prefix)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ from trtreg.storage.s3_bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from trtreg.storage.s3_download import Source
     from trtreg.storage.s3_place import BucketPlace
 
+_HELD = 4
+"""Pieces of a download, of 1 MiB, that wait to be hashed and written."""
 _COPIED_AT_MOST = 5 << 30
 """Bytes that a server copies in one request."""
 _COLLISIONS = 8
@@ -134,14 +139,23 @@ class S3Store:
         for present in partial.present():
             digest.update(present)
         done = partial.size
-        if done == 0 or done < file.size:
-            for piece in source.pieces(done):
-                digest.update(piece)
-                partial.add(piece)
+        held: deque[Future[None]] = deque()
+
+        def take(piece: bytes | memoryview) -> None:
+            digest.update(piece)
+            partial.add(piece)
+
+        # Hashed and written aside, in its order, while the next piece comes.
+        with ThreadPoolExecutor(1, thread_name_prefix="trtreg-hash") as aside:
+            for piece in source.pieces(done) if done < file.size or not done else ():
+                held.append(aside.submit(take, piece))
+                if len(held) > _HELD:
+                    held.popleft().result()
                 done += len(piece)
                 progress.advance(done, file.size)
-        else:
-            progress.advance(done, file.size)
+            for taken in held:
+                taken.result()
+        progress.advance(done, file.size)
         if digest.hexdigest() == file.sha256:
             return True
         partial.empty()

@@ -89,13 +89,19 @@ class _Server:
     def reached(self) -> Found:
         began = self._clock()
         with self._bucket.asking("list"):
-            self._bucket.client.list_objects_v2(Bucket=self._bucket.place.bucket, MaxKeys=1)
+            self._list_one()
         kind = "near: one connection" if self._bucket.is_near else f"far: {self._bucket.place.ranges} connections"
         return True, f"{self._bucket.described()}, {1e3 * (self._clock() - began):.0f} ms, {kind}"
 
+    def _list_one(self) -> Any:
+        # With the prefix: below it alone a reader may list.
+        return self._bucket.client.list_objects_v2(
+            Bucket=self._bucket.place.bucket, Prefix=self._bucket.key(""), MaxKeys=1
+        )
+
     def clock_agrees(self) -> Found:
         with self._bucket.asking("ask for the time"):
-            answer: Any = self._bucket.client.list_objects_v2(Bucket=self._bucket.place.bucket, MaxKeys=1)
+            answer = self._list_one()
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if told is None:
             return True, "the server doesn't tell its time"
