@@ -13,7 +13,7 @@ from trtreg_cli.options import loudness_options, request_of, request_options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trtreg.registry import Engine
+    from trtreg.finding import Engine
 
 RETRY = "Build even if that has failed before and is remembered."
 

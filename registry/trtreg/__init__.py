@@ -17,13 +17,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from trtreg.errors import TrtregError as TrtregError
+    from trtreg.finding import Engine as Engine
     from trtreg.interfaces import Progress
-    from trtreg.registry import Engine as Engine
     from trtreg.registry import Registry as Registry
 
 __all__ = ["Engine", "Registry", "TrtregError", "__version__", "open_registry"]
 
-_HOMES = {"Engine": "trtreg.registry", "Registry": "trtreg.registry", "TrtregError": "trtreg.errors"}
+_HOMES = {"Engine": "trtreg.finding", "Registry": "trtreg.registry", "TrtregError": "trtreg.errors"}
 
 
 def open_registry(*, progress: Progress | None = None, **settings: str | None) -> Registry:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from trtreg.catalog.url import sqlite_path
 from trtreg.config import Settings, load_settings
 from trtreg.errors import Unreachable, UsageError
+from trtreg.finding import Engine, Finder
 from trtreg.keys import signer_of, trust_of
 from trtreg.leasing import ToldProgress, Turns
 from trtreg.models import Models
 from trtreg.naming import Names
 from trtreg.probing import choose
-from trtreg.registry import Engine, Registry
+from trtreg.registry import Registry
 from trtreg.revocations import Revocations
 from trtreg.seen import Seen
 from trtreg.silence import SILENT
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
     from trtreg.plugins import Plugins
+    from trtreg.producing import Producer
     from trtreg.proving import Prover
     from trtreg.publishing import Publisher
     from trtreg.rebuilding import Rebuilt
@@ -81,18 +83,12 @@ def open_registry(
         models=parts.models,
         store=parts.store,
         cache=parts.cache,
-        unproven=parts.unproven,
-        publisher=lambda: parts.publisher,
-        maker=lambda: parts.maker,
+        finder=parts.finder,
+        producer=lambda: parts.producer,
         reviewer=lambda: parts.reviewer,
         prover=lambda: parts.prover,
-        prepare=lambda: parts.catalog,
         plugins=lambda: parts.plugins,
-        work_folder=parts.work_folder,
-        turns=parts.turns,
         choose=parts.choose_for,
-        opener=parts.open_session,
-        trust=parts.trust,
         revocations=parts.revocations,
         progress=progress,
     )
@@ -391,6 +387,35 @@ class _Parts:
             versions={"trtreg": __version__},
             authorise=self._authorise,
             progress=self._told_progress,
+        )
+
+    @cached_property
+    def finder(self) -> Finder:
+        return Finder(
+            store=self.store,
+            cache=self.cache,
+            unproven=self.unproven,
+            publisher=lambda: self.publisher,
+            opener=self.open_session,
+            trust=self.trust,
+            revocations=self.revocations,
+            progress=self._progress,
+        )
+
+    @cached_property
+    def producer(self) -> Producer:
+        from trtreg.producing import Producer
+
+        return Producer(
+            finder=self.finder,
+            maker=self.maker,
+            publisher=self.publisher,
+            reviewer=lambda: self.reviewer,
+            cache=self.cache,
+            work_folder=self.work_folder,
+            prepare=lambda: self.catalog,
+            turns=self.turns,
+            progress=self._progress,
         )
 
     @cached_property

@@ -19,7 +19,8 @@ from trtreg.backends.tensorrt_api import PRODUCTS, product_module
 from trtreg.backends.tensorrt_log import Log, recording
 from trtreg.backends.tensorrt_timing import TimingCache
 from trtreg.core.builder_settings import BuilderSettings, Weights
-from trtreg.registry import Engine, Registry
+from trtreg.finding import Engine
+from trtreg.registry import Registry
 from trtreg.silence import SILENT
 
 RUNTIMES = ["tensorrt", "tensorrt-rtx"]

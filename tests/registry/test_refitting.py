@@ -23,10 +23,11 @@ from trtreg.core.refit import refit_prefix
 from trtreg.core.selection import expected_seconds
 from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, Rejected, Unproven, UsageError
+from trtreg.finding import Engine
 from trtreg.interfaces import Progress
 from trtreg.probing import Chosen
 from trtreg.refits import Refits
-from trtreg.registry import Engine, Registry
+from trtreg.registry import Registry
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
 from trtreg.workshop.supervisor import ChildWorkshop
