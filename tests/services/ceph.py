@@ -174,11 +174,14 @@ def _start_gateway(folder: Path, server: S3Server) -> None:
 
 
 def _daemon(folder: Path, name: str, *command: str | Path) -> None:
-    with (folder / "log" / f"{name}.out").open("wb") as log:
-        process = subprocess.Popen(
-            [*map(str, command)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    (folder / f"{name}.pid").write_text(str(process.pid))
+    # No Popen: the worker that starts a server may end before those that go on using it.
+    log = os.open(folder / "log" / f"{name}.out", os.O_WRONLY | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    streams = [(os.POSIX_SPAWN_DUP2, source, sink) for source, sink in ((nothing, 0), (log, 1), (log, 2))]
+    process = os.posix_spawnp(command[0], [*map(str, command)], os.environ, file_actions=streams, setsid=True)
+    os.close(log)
+    os.close(nothing)
+    (folder / f"{name}.pid").write_text(str(process))
 
 
 def _call(*command: str | Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,8 @@ def _started_once(folder: Path, users: Path) -> Iterator[S3Server]:
             count.value -= 1
             if count.value == 0:
                 ceph.stop(folder)
+                # pytest keeps the folders of three runs, and gigabytes may be in this one.
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Count:
