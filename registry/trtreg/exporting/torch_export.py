@@ -106,7 +106,8 @@ def _module_of(torch: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
             f"{path.name} holds weights without the program that they belong to",
             hint="save the whole model: torch.export.save, or torch.jit.save",
         )
-    module = content.float().eval()
+    module: Any = content
+    module = module.float().eval()
     for part in module.modules():
         # YOLOv5's and its relatives' switches: one output, and no writing in place.
         for switch, value in (("export", True), ("inplace", False), ("dynamic", False)):
@@ -228,8 +229,8 @@ def _torch() -> Any:
 
 
 def _example(torch: Any, shape: ShapeRange, dtype: str) -> Any:
-    kind = getattr(torch, dtype, None)
-    if not isinstance(kind, torch.dtype):
+    kind: Any = getattr(torch, dtype, None)
+    if type(kind) is not torch.dtype:
         raise UsageError(f"--input {shape.input}: {dtype!r} is no type", hint="float32, float16, int64, bool …")
     if kind.is_floating_point:
         return torch.rand(shape.optimum, dtype=kind)
