@@ -34,7 +34,7 @@ def list_entries(ctx: click.Context) -> None:
 @click.pass_context
 def prune(ctx: click.Context, max_size: str | None, older_than: float | None) -> None:
     """Drop engines that were not used lately; never one in use. They are fetched again when asked for."""
-    from trtreg.wiring import open_cache
+    from trtreg.wiring import clear_work, open_cache
 
     if max_size is None and older_than is None:
         raise UsageError("prune by what?", hint="--max-size 20G, --older-than 30")
@@ -44,6 +44,7 @@ def prune(ctx: click.Context, max_size: str | None, older_than: float | None) ->
         max_bytes=None if max_size is None else size_in_bytes(max_size),
         older_than=None if older_than is None else older_than * 86400,
     )
+    clear_work(settings_of(ctx))
     click.echo(f"dropped {len(dropped)} engines, {megabytes(sum(e.size for e in dropped))} MB")
 
 

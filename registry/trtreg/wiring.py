@@ -165,6 +165,13 @@ def open_cache(settings: Settings) -> Cache:
     return Cache(settings.cache, bound=lambda: settings.cache_size)
 
 
+def clear_work(settings: Settings) -> None:
+    """Remove the folders of builds that were killed, which the next build would remove, too."""
+    from trtreg.workshop.folder import remove_abandoned
+
+    remove_abandoned(_work_root(settings))
+
+
 def open_store(settings: Settings, progress: Progress) -> SignedStore:
     """The store that the settings name, its records signed and verified as they say."""
     return SignedStore(
@@ -469,7 +476,7 @@ class _Parts:
             self.cache.prune()
         with suppress(Unreachable):
             self._sweep_store()
-        return work_folder(self._settings.cache / "work")
+        return work_folder(_work_root(self._settings))
 
     def _sweep_store(self) -> None:
         """Once a day: it walks all of the store, which may be large and far away."""
@@ -479,6 +486,10 @@ class _Parts:
                 return
         self._notes.remember("sweep", self.store.location, {"at": now})
         self.store.sweep(_ABANDONED)
+
+
+def _work_root(settings: Settings) -> Path:
+    return settings.cache / "work"
 
 
 def _here() -> Path:

@@ -37,14 +37,15 @@ Plan = Callable[[int], Trouble | None]
 
 
 class Proxy:
-    """Stands before the server at `target`, as `url`. `up` and `down` count the bytes that passed."""
+    """Stands before the server at `target`, as `url`. `up` and `down` count the bytes that passed, `harmed` the
+    connections that were really cut, corrupted or refused."""
 
     def __init__(self, target: str, plan: Plan) -> None:
         parts = urlsplit(target)
         self._target, self.plan = (parts.hostname or "", parts.port or 80), plan
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"{parts.scheme}://127.0.0.1:{self._server.getsockname()[1]}"
-        self.connections, self.up, self.down = 0, 0, 0
+        self.connections, self.harmed, self.up, self.down = 0, 0, 0, 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -67,6 +68,7 @@ class Proxy:
             trouble = self.plan(self.connections)
             self.connections += 1
             if trouble is not None and trouble.kind == "refuse":
+                self._count_harm()
                 _reset(client)
                 continue
             try:
@@ -80,6 +82,10 @@ class Proxy:
                 mine = trouble if trouble is not None and trouble.way == way else None
                 threading.Thread(target=self._pass_on, args=(way, source, sink, mine), daemon=True).start()
 
+    def _count_harm(self) -> None:
+        with self._lock:
+            self.harmed += 1
+
     def _pass_on(self, way: str, source: socket.socket, sink: socket.socket, trouble: Trouble | None) -> None:
         passed = 0
         with suppress(OSError):
@@ -87,6 +93,7 @@ class Proxy:
                 if trouble is not None and trouble.kind == "slow":
                     time.sleep(trouble.pause)
                 elif trouble is not None and passed + len(piece) > trouble.after:
+                    self._count_harm()
                     at = trouble.after - passed
                     if trouble.kind == "cut":
                         sink.sendall(piece[:at])

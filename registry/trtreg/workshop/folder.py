@@ -29,7 +29,7 @@ def work_folder(root: Path) -> Iterator[Path]:
     """
     with reaching(f"make a folder in {root}"):
         root.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(root)
+        remove_abandoned(root)
         folder, descriptor = _locked_folder(root)
     try:
         yield folder
@@ -50,7 +50,8 @@ def _locked_folder(root: Path) -> tuple[Path, int]:
             os.close(descriptor)
 
 
-def _remove_abandoned(root: Path) -> None:
+def remove_abandoned(root: Path) -> None:
+    """Remove the folders under `root` whose processes were killed. What can't be removed stays."""
     for folder in root.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if not _is_ours_to_remove(folder):
