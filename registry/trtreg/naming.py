@@ -54,6 +54,10 @@ class Names:
         """The revision that is in force; 0 for a name that the store doesn't know."""
         return max(self._revisions(name), default=0)
 
+    def expected(self, name: str) -> int:
+        """The revision that this machine has read; one below it isn't to be believed. 0 for none."""
+        return self._seen.highest(name) if self._seen else 0
+
     def stamp(self, name: str, revision: int) -> str:
         """What tells that revision from one of the same number in a store that was made anew in the same place, as far
         as it can be told without reading it."""
@@ -71,7 +75,7 @@ class Names:
         """The model as it is now; None for a name that the store doesn't know."""
         for attempt in range(_ATTEMPTS):
             # Known before it is listed: what somebody else here reads in between isn't missing from the list.
-            expected = self._seen.highest(name) if self._seen else 0
+            expected = self.expected(name)
             revision = self.revision(name)
             if self._seen and revision < expected:
                 self._seen.refuse(name, revision, expected)

@@ -91,7 +91,9 @@ class Resolver:
         known = None if fresh else self._recall(name)
         try:
             revision, stamp = self._standing(name.name)
-            if known and known.revision == revision and known.stamp == stamp:
+            as_noted = known and known.revision == revision and known.stamp == stamp
+            # A note of the revision that somebody went back to fits, too: whoever reads it again is told.
+            if known and as_noted and revision >= self._names.expected(name.name):
                 return known.version
             if revision or not (known and offline):
                 return self._ask(name)

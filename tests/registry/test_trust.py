@@ -347,3 +347,16 @@ def test_an_alias_is_not_taken_back_unnoticed(world: World) -> None:
     with pytest.raises(Untrusted, match="this machine has read"):
         world.reader().models.find(prod)
     assert world.reader(cache=str(world.folder / "fresh")).models.find(prod).version == 1
+
+
+def test_an_alias_that_was_asked_for_before_the_newer_revision_is_not_taken_back_either(world: World) -> None:
+    """What was noted of the older revision fits the store again; that the newer one was read is known all the same."""
+    add(world.farm, "tiny", world.folder / "tiny.onnx", aliases=["prod"])
+    prod = parse_model_name("tiny@prod")
+    assert world.reader().models.find(prod).version == 1
+    add(world.farm, "tiny", write_classifier(world.folder / "newer.onnx", seed=2))
+    assert world.reader().models.find(parse_model_name("tiny")).version == 2
+    sorted((world.store / "models" / "tiny").iterdir())[-1].unlink()
+
+    with pytest.raises(Untrusted, match="this machine has read"):
+        world.reader().models.find(prod)
