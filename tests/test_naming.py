@@ -53,6 +53,16 @@ def test_names_that_begin_alike_are_models_of_their_own(names: Names) -> None:
     assert [m.name for m in names.all()] == sorted(names.revisions())
 
 
+@pytest.mark.parametrize(
+    "stray", ["²²²²²²²².json", "٠٠٠٠٠٠٠٩.json", "9.json", "00000009.json~", "00000009", "a b.json"]
+)
+def test_a_stray_file_is_no_revision(tmp_path: Path, stray: str) -> None:
+    names = Names(store := DirectoryStore(tmp_path / "store"))
+    made = names.change("tiny", with_content("first"))
+    Path(store.location, "models", "tiny", stray).write_bytes(b"{}")
+    assert (names.read("tiny"), names.revisions()) == (made, {"tiny": 1})
+
+
 def test_a_change_that_changes_nothing_writes_nothing(names: Names) -> None:
     made = names.change("tiny", with_content("first"))
     assert names.change("tiny", with_content("first")) == made

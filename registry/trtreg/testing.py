@@ -22,7 +22,7 @@ from trtreg.core.manifest import Manifest
 from trtreg.core.model import Model, ModelVersion
 from trtreg.errors import NotFound, TrtregError, Untrusted, UsageError
 from trtreg.interfaces import Progress
-from trtreg.storage.names import require_record_name, require_record_prefix
+from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix
 
 
 class SilentProgress:
@@ -116,7 +116,7 @@ class MemoryStore:
 
     def record_names(self, prefix: str) -> Iterator[str]:
         require_record_prefix(prefix)
-        return iter(sorted(name for name in self.records if name.startswith(prefix)))
+        return iter(sorted(name for name in self.records if name.startswith(prefix) and is_record_name(name)))
 
 
 class MemoryNotes:

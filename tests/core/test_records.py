@@ -59,9 +59,41 @@ def test_a_missing_field_is_named() -> None:
         from_json(Target, '{"runtime": "r"}')
 
 
-def test_text_that_is_no_json_is_refused() -> None:
+@pytest.mark.parametrize("text", [b"\xff\x00", "é".encode("utf-16"), b'"\xed\xa0\x80"', '"\ud800"', "1" * 5000])
+def test_text_that_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(MalformedRecord, match="not JSON"):
-        from_json(Target, b"\xff\x00")
+        from_json(Target, text)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"runtime":', '{"a":['])
+@pytest.mark.parametrize("depth", [900, 200_000])
+def test_no_depth_of_nesting_gets_in_or_out_of_hand(opening: str, depth: int) -> None:
+    closing = "".join({"[": "]", "{": "}"}.get(letter, "") for letter in reversed(opening))
+    for text in (opening * depth, opening * depth + "1" + closing * depth):
+        with pytest.raises(MalformedRecord):
+            from_json(Target, text)
+
+
+@pytest.mark.parametrize("hostile", ["\\ud800", "x\\uDFFFx", "\\udc00\\ud800"])
+def test_half_a_character_which_no_file_can_hold_is_refused_wherever_it_stands(hostile: str) -> None:
+    plain = to_json(Target(runtime="RUNTIME", runtime_version="1", architecture="a", platform="p"))
+    for text in (plain.replace("RUNTIME", hostile), plain.replace("runtime_version", hostile)):
+        for form in (text, text.encode()):
+            with pytest.raises(MalformedRecord, match="surrogate"):
+                from_json(Target, form)
+    assert from_json(Target, plain.replace("RUNTIME", "\\ud83d\\ude00")).runtime == "\U0001f600"
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 4000, str(2**63)])
+def test_a_number_that_nothing_can_count_with_is_refused(number: str) -> None:
+    file = f'{{"name": "a", "size": {number}, "sha256": "{"0" * 64}"}}'
+    with pytest.raises(MalformedRecord, match=r"StoredFile\.size"):
+        from_json(StoredFile, file)
+
+
+def test_a_whole_number_too_large_for_a_fraction_is_refused() -> None:
+    with pytest.raises(MalformedRecord, match=r"Tolerance\.max_error"):
+        from_json(Tolerance, to_json(Tolerance(relative_l2=1, cosine=0, max_error=7.5)).replace("7.5", "1" + "0" * 400))
 
 
 def test_a_record_whose_values_contradict_each_other_is_refused() -> None:

@@ -31,6 +31,15 @@ def test_a_bound_is_a_size_a_share_or_none() -> None:
     assert parse_bound("Unlimited").of(1000) == math.inf
 
 
+@pytest.mark.parametrize("text", ["1" * 400, "1" * 300 + "T", "9" * 19, "1" * 5000])
+def test_what_no_disk_can_hold_and_no_clock_can_count_is_refused(text: str) -> None:
+    for parse in (parse_size, parse_bound, parse_duration):
+        with pytest.raises(ValueError, match="too large"):
+            parse(text.removesuffix("T") if parse is parse_duration else text)
+    with pytest.raises(ValueError, match="too large"):
+        parse_size(text, binary=True)
+
+
 @pytest.mark.parametrize("text", ["0%", "101%", "-5%", "%", "", "some"])
 def test_what_is_no_bound_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no"):

@@ -13,7 +13,9 @@ from trtreg.interfaces import Store
 from trtreg.storage.directory import DirectoryStore
 from trtreg.storage.layers import Layer, LayeredStore
 from trtreg.storage.s3 import S3Store
+from trtreg.storage.s3_bucket import Bucket
 from trtreg.storage.s3_place import parse_bucket
+from trtreg.storage.signing import SignedStore
 from trtreg.testing import MemoryStore
 
 
@@ -35,3 +37,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return signed(DirectoryStore(tmp_path / "store"))
     near, far = (DirectoryStore(tmp_path / "store" / place) for place in ("near", "far"))
     return LayeredStore([Layer(near, read_only=request.param == "mirror"), Layer(far)], warn=pytest.fail)
+
+
+def plant(store: Store, name: str, content: bytes) -> None:
+    """Let it lie among the records of `store`, as whoever gets at the place itself can do."""
+    match store:
+        case SignedStore():
+            plant(store.inner, name, content)
+        case LayeredStore():
+            plant(store.writable, name, content)
+        case MemoryStore():
+            store.records[name] = content
+        case S3Store():
+            bucket = Bucket(parse_bucket(store.location))
+            bucket.client.put_object(**bucket.at(name), Body=content)
+        case _:
+            path = Path(store.location, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

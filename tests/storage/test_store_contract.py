@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.conftest import plant
 from storage.samples import drafts_under, stored
 from trtreg.core.files import StoredFile
 from trtreg.core.key import Key
@@ -201,6 +202,18 @@ def test_record_names_are_sorted_and_begin_with_the_prefix(store: Store, source:
     assert list(store.record_names("manifests/a/")) == names[:2]
     assert list(store.record_names("manifests/a")) == sorted(names[:4])
     assert list(store.record_names("manifests/zz")) == list(store.record_names("nothing/here/")) == []
+
+
+STRAYS = ["revocations/a b.json", "manifests/a/1.json~", "manifests/a/#1.json#", "manifests/a/é.json", "x" * 201]
+
+
+def test_what_people_and_their_editors_leave_between_the_records_is_none(store: Store) -> None:
+    store.insert_record("manifests/a/1.json", b"")
+    for name in STRAYS:
+        plant(store, name, b"whatever")
+    assert list(store.record_names("")) == ["manifests/a/1.json"]
+    assert list(store.record_names("manifests/a/1")) == ["manifests/a/1.json"]
+    assert list(store.record_names("revocations/")) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)

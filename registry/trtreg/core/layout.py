@@ -68,6 +68,11 @@ def parse_model_revision(record: str) -> tuple[str, int] | None:
     """The model and the revision that a record's name says; None for the name of anything else."""
     place, _, file = record.removeprefix(MODELS).rpartition("/")
     digits = file.removesuffix(".json")
-    if not digits.isdigit() or not place or "/" in place or record != model_name(place, int(digits)):
+    if (
+        not (digits.isascii() and digits.isdigit())
+        or not place
+        or "/" in place
+        or record != model_name(place, int(digits))
+    ):
         return None
     return place, int(digits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from functools import cache
 from pathlib import PurePath
 
 T = typing.TypeVar("T")
+
+_MOST = 2**63
+"""Whole numbers are less: databases and file systems count no farther."""
 
 
 class MalformedRecord(ValueError):
@@ -48,10 +52,21 @@ def to_plain(value: object) -> object:
 def from_json(kind: type[T], text: str | bytes) -> T:
     """The record of type `kind` that `text` holds. Raises MalformedRecord."""
     try:
-        plain = json.loads(text)
+        plain = _parsed(text)
     except ValueError as error:
         raise MalformedRecord(f"not JSON: {error}") from None
+    except RecursionError:
+        raise MalformedRecord("nested too deeply") from None
     return from_plain(kind, plain)
+
+
+def _parsed(text: str | bytes) -> object:
+    # Not left to the parser: of bytes, it lets halves of characters pass.
+    text = text if isinstance(text, str) else text.decode()
+    plain = json.loads(text)
+    # A half, which JSON can write as an escape, too, can neither be written to any file nor be shown.
+    (json.dumps(plain, ensure_ascii=False) if "\\u" in text else text).encode()
+    return plain
 
 
 def from_plain(kind: type[T], plain: object) -> T:
@@ -76,7 +91,7 @@ def _decode(kind: object, plain: object, where: str) -> object:
         return _decode_mapping(kind, plain, where)
     if isinstance(kind, type):
         return _decode_class(kind, plain, where)
-    raise MalformedRecord(f"{where}: expected {kind}, found {plain!r}")
+    raise MalformedRecord(f"{where}: expected {kind}, found {_shown(plain)}")
 
 
 def _decode_class(kind: type, plain: object, where: str) -> object:
@@ -85,18 +100,20 @@ def _decode_class(kind: type, plain: object, where: str) -> object:
     if kind is float:
         return _decode_float(plain, where)
     if type(plain) is kind:
+        if isinstance(plain, int) and not -_MOST <= plain < _MOST:
+            raise MalformedRecord(f"{where}: {_shown(plain)} is too large a number")
         return plain
     if issubclass(kind, Enum | PurePath) and isinstance(plain, str):
         try:
             return kind(plain)
         except ValueError:
-            raise MalformedRecord(f"{where}: {plain!r} is no {kind.__name__}") from None
-    raise MalformedRecord(f"{where}: expected {kind.__name__}, found {plain!r}")
+            raise MalformedRecord(f"{where}: {_shown(plain)} is no {kind.__name__}") from None
+    raise MalformedRecord(f"{where}: expected {kind.__name__}, found {_shown(plain)}")
 
 
 def _decode_dataclass(kind: type, plain: object, where: str) -> object:
     if not isinstance(plain, dict):
-        raise MalformedRecord(f"{where}: expected an object, found {plain!r}")
+        raise MalformedRecord(f"{where}: expected an object, found {_shown(plain)}")
     hints = _hints(kind)
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(plain) - known):
@@ -127,7 +144,7 @@ def _decode_optional(kind: object, plain: object, where: str) -> object:
 
 def _decode_tuple(kind: object, plain: object, where: str) -> object:
     if not isinstance(plain, list):
-        raise MalformedRecord(f"{where}: expected a list, found {plain!r}")
+        raise MalformedRecord(f"{where}: expected a list, found {_shown(plain)}")
     arguments = typing.get_args(kind)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(plain))
@@ -138,7 +155,7 @@ def _decode_tuple(kind: object, plain: object, where: str) -> object:
 
 def _decode_mapping(kind: object, plain: object, where: str) -> object:
     if not isinstance(plain, dict):
-        raise MalformedRecord(f"{where}: expected an object, found {plain!r}")
+        raise MalformedRecord(f"{where}: expected an object, found {_shown(plain)}")
     _, value_kind = typing.get_args(kind)
     return {str(k): _decode(value_kind, v, f"{where}.{k}") for k, v in plain.items()}
 
@@ -147,5 +164,13 @@ def _decode_float(plain: object, where: str) -> float:
     if plain in ("nan", "inf", "-inf"):
         return float(plain)
     if isinstance(plain, int | float) and not isinstance(plain, bool):
-        return float(plain)
-    raise MalformedRecord(f"{where}: expected a number, found {plain!r}")
+        try:
+            return float(plain)
+        except OverflowError:
+            raise MalformedRecord(f"{where}: {_shown(plain)} is too large a number") from None
+    raise MalformedRecord(f"{where}: expected a number, found {_shown(plain)}")
+
+
+def _shown(plain: object) -> str:
+    """However deep or long it is, a person can read it."""
+    return reprlib.repr(plain)

@@ -30,7 +30,8 @@ def parse_size(text: str, *, binary: bool = False) -> int:
     match = _SIZE.fullmatch(text.strip().upper())
     if not match or (match[3] and not match[2]):
         raise ValueError(f"{text!r} is no size: write 500M or 20G")
-    return int(float(match[1]) * (1024 if binary or match[3] else 1000) ** " KMGT".index(match[2] or " "))
+    unit = 1024 if binary or match[3] else 1000
+    return int(_counted(float(match[1]) * unit ** " KMGT".index(match[2] or " "), "a size"))
 
 
 def parse_bound(text: str) -> Bound:
@@ -50,7 +51,13 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     if not match:
         raise ValueError(f"{text!r} is no length of time: write 30m, 24h or 7d")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    return _counted(float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]], "a length of time")
+
+
+def _counted(number: float, what: str) -> float:
+    if number >= 2**63:
+        raise ValueError(f"{number:g} is too large for {what}")
+    return number
 
 
 def shown(size: float) -> str:

@@ -18,7 +18,7 @@ from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, remove_untouched, sweep, sync_folder
 from trtreg.storage.hashing import chunks, hash_through, sha256_file
-from trtreg.storage.names import require_record_name, require_record_prefix
+from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix
 from trtreg.storage.reaching import reaching
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ class DirectoryStore:
 
     def record_names(self, prefix: str) -> Iterator[str]:
         require_record_prefix(prefix)
-        return self._walk(prefix)
+        # People and their editors leave files here, too.
+        return filter(is_record_name, self._walk(prefix))
 
     # --- upkeep
 
