@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from storage.stocks import DAY, NOW, add_model, publish, publisher, put
 from trtreg.core.layout import CONDEMNED, blessed_name, manifest_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.retention import Policy, StoredEngine
-from trtreg.errors import UsageError
+from trtreg.errors import Unreachable, UsageError
 from trtreg.naming import Names
 from trtreg.pruning import LEAST_GRACE, Pruned, Pruner
 from trtreg.testing import MemoryStore, SilentProgress
@@ -30,6 +31,7 @@ class Kept:
         self.revoked: set[str] = set()
         self.building: set[str] = set()
         self.unlisted: list[StoredEngine] = []
+        self.elsewhere: Callable[[], Collection[str]] = frozenset
         add_model(self.store, "tiny", b"source", digest=ALIASED, alias="prod")
 
     def prune(self, *, days: float = 0.0, **more: object) -> Pruned:
@@ -42,6 +44,7 @@ class Kept:
             progress=SilentProgress(),
             now=lambda: self.now,
             revoked=lambda: self.revoked,
+            elsewhere=self.elsewhere,
             building=lambda: self.building,
             unlist=self.unlisted.append,
         )
@@ -148,6 +151,29 @@ def test_where_the_blessed_plan_goes_another_published_one_is_served(kept: Kept)
     assert publisher(kept.store).find(young.key) == young
 
 
+def test_no_plan_is_served_instead_whose_manifest_can_not_be_read(kept: Kept) -> None:
+    going = publish(kept.store, b"old", model_digest=FORGOTTEN)
+    later = {"provenance": {"built_at": "2999-01-01"}}
+    kept.store.insert_record(manifest_name(going.key, "ee" * 32), json.dumps(later).encode())
+    kept.prune_twice()
+    assert publisher(kept.store).find(going.key) is None
+    assert blessed_name(going.key) not in kept.store.records
+
+
+def test_nothing_goes_where_it_can_not_be_asked_what_others_need(kept: Kept) -> None:
+    publish(kept.store, b"plan", model_digest=FORGOTTEN)
+    kept.prune()
+    before = dict(kept.store.records), dict(kept.store.contents)
+
+    def unreachable() -> frozenset[str]:
+        raise Unreachable("the far layer doesn't answer")
+
+    kept.elsewhere = unreachable
+    with pytest.raises(Unreachable):
+        kept.prune(days=2)
+    assert (kept.store.records, kept.store.contents) == before
+
+
 def test_a_revoked_engine_stays_listed_and_its_bytes_go(kept: Kept) -> None:
     revoked = publish(kept.store, b"plan", model_digest=ALIASED)
     kept.revoked.add(f"{revoked.key}/{revoked.plan_digest}")
@@ -189,7 +215,8 @@ def test_a_short_grace_period_is_for_those_who_are_alone(kept: Kept) -> None:
 def test_marks_that_can_not_be_read_cost_a_grace_period_and_nothing_else(kept: Kept) -> None:
     publish(kept.store, b"plan", model_digest=FORGOTTEN)
     kept.prune()
-    for torn in (b"", b"[1]", b"\xff", b'{"a": "b"}'):
+    deep, large = b"[" * 100_000, b"1" + b"0" * 400
+    for torn in (b"", b"[1]", b"\xff", b'{"a": "b"}', deep, b'{"a": %b}' % large, b'{"a": NaN}', b'{"a": -Infinity}'):
         kept.store.replace_record(CONDEMNED, torn)
         assert kept.prune(days=3).removed == ()
     assert len(kept.prune(days=3).removed) == 1

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from storage.samples import stored
+from storage.signers import THEIRS, signed
 from storage.stocks import add_model, publish, publisher, put
 from trtreg.core.files import StoredFile
 from trtreg.core.layout import blessed_name, manifest_name, rejected_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest
 from trtreg.errors import NotFound
+from trtreg.interfaces import Store
 from trtreg.naming import Names
 from trtreg.testing import MemoryStore, SilentProgress
 from trtreg.verifying import Verified, Verifier
@@ -23,18 +26,21 @@ class Verifying:
 
     def __init__(self, tmp_path: Path) -> None:
         self.store, self.elsewhere, self.scratch = MemoryStore(), MemoryStore(), tmp_path
+        self.reader: Store = self.store
+        self.meanwhile = lambda: None
         self.revoked: set[str] = set()
         add_model(self.store, "tiny", b"source", alias="prod")
         self.engine = publish(self.store, b"plan", log=b"log")
 
     def verify(self, *, deep: bool = False, repair: bool = False) -> Verified:
         def fetch(file: StoredFile, destination: Path) -> None:
+            self.meanwhile()
             self.elsewhere.fetch_blob(file, destination, SilentProgress())
 
         verifier = Verifier(
-            store=self.store,
+            store=self.reader,
             raw=self.store,
-            names=Names(self.store),
+            names=Names(self.reader),
             sources=[("elsewhere", fetch)],
             scratch=self.scratch,
             progress=SilentProgress(),
@@ -159,3 +165,77 @@ def test_a_rotten_orphan_is_removed_so_that_nobody_takes_it_for_whole(verifying:
     assert verifying.flaws(deep=True, repair=True) == [("rotten", stored("x", b"orphan").sha256)]
     with pytest.raises(NotFound):
         verifying.store.fetch_blob(stored("x", b"orphan"), verifying.scratch / "x", SilentProgress())
+
+
+def claim(store: Store, content: bytes, *, size: int) -> None:
+    """Somebody's record that names a blob with a size of its own choice."""
+    sha256 = stored("x", content).sha256
+    store.insert_record(
+        f"notes/{content.decode()}.json", json.dumps({"name": "a", "size": size, "sha256": sha256}).encode()
+    )
+
+
+def test_a_record_that_names_a_whole_blob_with_another_size_is_told_and_the_blob_stays(verifying: Verifying) -> None:
+    claim(verifying.store, b"source", size=999)
+    verified = verifying.verify(repair=True)
+    assert [(flaw.kind, flaw.name, flaw.repaired) for flaw in verified.flaws] == [("size", "notes/source.json", "")]
+    assert verifying.store.has_blob(stored("x", b"source"))
+
+
+@pytest.mark.parametrize("size", [4, 999])
+def test_a_blob_that_somebody_puts_while_it_is_looked_for_elsewhere_stays(verifying: Verifying, size: int) -> None:
+    claim(verifying.store, b"late", size=size)
+    verifying.meanwhile = lambda: put(verifying.store, b"late")
+    verifying.verify(repair=True)
+    assert verifying.store.has_blob(stored("x", b"late"))
+
+
+def test_a_damaged_blob_that_somebody_replaces_while_it_is_looked_for_elsewhere_stays(verifying: Verifying) -> None:
+    verifying.damage(b"plan", "size")
+    verifying.meanwhile = lambda: put(verifying.store, b"plan")
+    assert verifying.verify(repair=True).is_sound
+    assert publisher(verifying.store).find(verifying.engine.key) == verifying.engine
+
+
+@pytest.fixture
+def signing(verifying: Verifying, tmp_path: Path) -> Verifying:
+    """All that is in the store is signed."""
+    verifying.store.records.clear()
+    verifying.reader = signed(verifying.store)
+    add_model(verifying.reader, "tiny", b"source", alias="prod")
+    publish(verifying.reader, b"plan", log=b"log")
+    return verifying
+
+
+def test_a_record_that_nobody_trusted_has_signed_is_no_evidence(signing: Verifying) -> None:
+    claim(signing.store, b"source", size=999)
+    claim(signed(signing.store, signer=THEIRS, trusted=(THEIRS,)), b"gone", size=5)
+    assert signing.verify(repair=True).flaws == ()
+    assert signing.store.has_blob(stored("x", b"source"))
+
+
+def test_pointers_and_refit_sources_that_are_not_signed_are_told(signing: Verifying) -> None:
+    pointer = blessed_name(signing.engine.key)
+    assert signing.verify().flaws == ()
+    signing.store.records["refits/a/b.json"] = b"{}"
+    signing.store.records[pointer] = signing.engine.plan_digest.encode()
+    assert signing.flaws() == [("record", "refits/a/b.json"), ("pointer", pointer)]
+    flaws = signing.verify(repair=True).flaws
+    assert [flaw.repaired for flaw in flaws] == ["", f"{signing.engine.plan_digest[:12]} is served"]
+    assert publisher(signing.reader).find(signing.engine.key) == signing.engine
+
+
+def test_a_pointer_that_is_not_signed_stays_where_no_plan_is(verifying: Verifying) -> None:
+    before = dict(verifying.store.records)
+    verifying.reader = signed(verifying.store)
+    assert {"record", "pointer"} == {kind for kind, _ in verifying.flaws(repair=True)}
+    assert verifying.store.records == before
+
+
+def test_no_plan_is_served_whose_manifest_can_not_be_read(verifying: Verifying) -> None:
+    key = verifying.engine.key
+    later = {"provenance": {"built_at": "2999-01-01"}}
+    verifying.store.insert_record(manifest_name(key, "ee" * 32), json.dumps(later).encode())
+    verifying.store.delete_record(blessed_name(key))
+    assert ("unblessed", f"manifests/{key}") in verifying.flaws(repair=True)
+    assert publisher(verifying.store).find(key) == verifying.engine

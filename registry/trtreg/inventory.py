@@ -18,6 +18,8 @@ from trtreg.core.digest import is_digest
 from trtreg.core.files import StoredFile
 from trtreg.core.layout import CONDEMNED, MANIFESTS, REFITS, REJECTED, TIMINGS, UNPROVEN
 from trtreg.core.lifecycle import EngineState
+from trtreg.core.manifest import read_manifest
+from trtreg.core.records import MalformedRecord
 from trtreg.core.retention import StoredEngine
 from trtreg.core.trust import split_record
 
@@ -122,8 +124,19 @@ def parse_engine_name(record: str) -> tuple[EngineState, str, str] | None:
     return (state, parts[1], parts[2]) if state else None
 
 
+def flaw_of(name: str, content: bytes) -> str:
+    """Why nobody can be served by the manifest of that name and content; empty if it is what it should be."""
+    try:
+        manifest = read_manifest(content)
+    except MalformedRecord as error:
+        return str(error)
+    parsed = parse_engine_name(name)
+    fits = parsed is not None and parsed[1:] == (manifest.key, manifest.plan_digest)
+    return "" if fits else f"it is the manifest of key {manifest.key} and plan {manifest.plan_digest}"
+
+
 def successors(key: str, inventory: Inventory, gone: Collection[str]) -> list[StoredEngine]:
-    """The published engines of a key that stay, the newest first."""
+    """The published engines of a key that stay, the newest first. Nobody has looked whether they are whole."""
     left = [
         engine
         for name, engine in inventory.engines.items()

@@ -20,16 +20,18 @@ is still there, within that gap. Therefore
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import REFRESHED_AFTER
-from trtreg.core.layout import CONDEMNED, MANIFESTS
+from trtreg.core.key import Key
+from trtreg.core.layout import CONDEMNED, blessed_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.retention import Fate, Policy, fates
 from trtreg.core.trust import split_record
 from trtreg.errors import Untrusted, UsageError
-from trtreg.inventory import Inventory, parse_engine_name, read_records, successors, take_inventory
+from trtreg.inventory import Inventory, flaw_of, parse_engine_name, read_records, successors, take_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -86,7 +88,7 @@ class Pruner:
     names      the models whose engines are kept
     revoked    engines that were withdrawn, as KEY/PLAN: their manifests stay and their bytes go
     elsewhere  digests that records of other layers name: blobs that are kept here for the sake of those
-    building   keys that somebody has a lease to build. There are none yet
+    building   keys that somebody has a lease to build
     now        seconds since 1970
     unlist     told of each engine that went
     """
@@ -117,6 +119,8 @@ class Pruner:
             )
         now = self._now()
         self._progress.stage("read", "records")
+        # Before anything goes: a layer that can't be asked stops it all.
+        elsewhere = set(self._elsewhere())
         inventory = take_inventory(self._raw, revoked=self._revoked())
         revisions, decided = self._names.revisions(), self._decide(inventory.engines.values(), policy)
         marks = self._marked(inventory, decided, now)
@@ -128,7 +132,7 @@ class Pruner:
             spared = [name for name in sorted(due) if not self._remove(name, inventory, due, policy, revisions)]
             due -= set(spared)
         blobs = list(self._raw.blobs())
-        gone, later = self._sort_out(blobs, inventory, due, marks, now - grace)
+        gone, later = self._sort_out(blobs, inventory, due, marks, now - grace, elsewhere)
         removed: list[StoredBlob] = gone
         withdrawn: list[str] = []
         drafts = 0
@@ -173,8 +177,12 @@ class Pruner:
         try:
             record = self._store.read_record(CONDEMNED)
             plain = json.loads(record or b"{}")
-            return {str(name): float(since) for name, since in dict(plain).items()}
-        except (ValueError, TypeError, Untrusted):
+            marks = {str(name): float(since) for name, since in dict(plain).items()}
+            if not all(map(math.isfinite, marks.values())):
+                raise ValueError("a mark without a time")
+            return marks
+        # Too deep, or a number too large for a float: nothing that was written here.
+        except (ValueError, TypeError, RecursionError, OverflowError, Untrusted):
             # Without marks everything begins anew, which costs a grace period.
             self._progress.say(
                 f"warning: {CONDEMNED} can't be read or isn't to be trusted: the grace period begins anew"
@@ -225,24 +233,36 @@ class Pruner:
 
     def _point_elsewhere(self, engine: StoredEngine, inventory: Inventory, due: Collection[str]) -> None:
         """Let another published plan of the key be served if one stays."""
-        pointer = f"{MANIFESTS}{engine.key}/blessed"
+        pointer = blessed_name(Key(engine.key))
         for other in successors(engine.key, inventory, due):
-            if self._raw.read_record(other.record) is not None:
+            if self._reads_well(other.record):
                 self._store.replace_record(pointer, other.plan_digest.encode())
                 return
         self._store.delete_record(pointer)
 
+    def _reads_well(self, name: str) -> bool:
+        try:
+            content = self._store.read_record(name)
+        except Untrusted:
+            return False
+        return content is not None and not flaw_of(name, content)
+
     def _pointer(self, key: str) -> str:
-        record = self._raw.read_record(f"{MANIFESTS}{key}/blessed") or b""
+        record = self._raw.read_record(blessed_name(Key(key))) or b""
         return split_record(record)[0].decode(errors="replace").strip()
 
     # --- sweep: blobs
 
     def _sort_out(
-        self, blobs: list[StoredBlob], inventory: Inventory, due: Collection[str], marks: _Marks, old: float
+        self,
+        blobs: list[StoredBlob],
+        inventory: Inventory,
+        due: Collection[str],
+        marks: _Marks,
+        old: float,
+        elsewhere: set[str],
     ) -> tuple[list[StoredBlob], list[StoredBlob]]:
         """The blobs that nobody needs and nobody has put since `old`, and those that will be so."""
-        elsewhere = set(self._elsewhere())
         needed, needed_later = inventory.needed(due) | elsewhere, inventory.needed(marks.since) | elsewhere
         gone = [blob for blob in blobs if blob.sha256 not in needed and blob.modified < old]
         going = {blob.sha256 for blob in gone}
@@ -268,7 +288,7 @@ class Pruner:
             if found.needs & set(removed) <= present:
                 continue
             if self._pointer(engine[1]) == engine[2]:
-                self._store.delete_record(f"{MANIFESTS}{engine[1]}/blessed")
+                self._store.delete_record(blessed_name(Key(engine[1])))
             self._store.delete_record(found.name)
             withdrawn.append(found.name)
         return withdrawn

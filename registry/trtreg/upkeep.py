@@ -46,12 +46,14 @@ class Keeper:
         self._settings, self._progress = settings, progress
         whole = self._open(settings.store)
         self._others: list[Store] = []
-        self._raw = whole
+        self._raw = complete = whole
         if isinstance(whole, LayeredStore):
+            # What isn't known for sure to be unneeded stays: for that, every layer must answer.
+            complete = LayeredStore(whole.layers, warn=progress.say, complete=True)
             self._raw = (whole.origin or whole.layers[0]).store
             self._others = [layer.store for layer in whole.layers if layer.store is not self._raw]
         self._store, self._whole = self._signed(self._raw), self._signed(whole)
-        self._names = Names(self._whole)
+        self._complete = self._signed(complete)
 
     def prune(self, policy: Policy, *, grace: float, alone: bool, dry_run: bool) -> Pruned:
         """See `trtreg.pruning`."""
@@ -63,10 +65,10 @@ class Keeper:
         pruner = Pruner(
             store=self._store,
             raw=self._raw,
-            names=self._names,
+            names=Names(self._complete),
             progress=self._progress,
             now=time.time,
-            revoked=self._revoked,
+            revoked=partial(self._revoked, self._complete),
             elsewhere=self._needed_elsewhere,
             building=self._building,
             unlist=self._unlist,
@@ -96,7 +98,8 @@ class Keeper:
                 sources=[*others, ("this machine's cache", from_cache)],
                 scratch=scratch,
                 progress=self._progress,
-                revoked=self._revoked,
+                # A revoked engine may lack its bytes; one that wasn't would be withdrawn.
+                revoked=partial(self._revoked, self._complete if repair else self._whole),
             )
             return verifier.verify(deep=deep, repair=repair)
 
@@ -162,11 +165,11 @@ class Keeper:
         """What only a catalog knows, from before models were kept in the store, must not look like nobody's."""
         Index(names=Names(self._store), catalog=self._catalog, warn=self._progress.say).update()
 
-    def _revoked(self) -> Collection[str]:
+    def _revoked(self, store: Store) -> Collection[str]:
         found: set[str] = set()
-        for name in self._whole.record_names(REVOCATIONS):
+        for name in store.record_names(REVOCATIONS):
             try:
-                if (content := self._whole.read_record(name)) is not None:
+                if (content := store.read_record(name)) is not None:
                     found |= read_revocation(content).reasons().keys()
             except (Untrusted, MalformedRecord) as error:
                 # What isn't withdrawn for sure keeps its bytes.
@@ -174,13 +177,7 @@ class Keeper:
         return found
 
     def _needed_elsewhere(self) -> Collection[str]:
-        needed: set[str] = set()
-        for store in self._others:
-            try:
-                needed |= take_inventory(store).needed()
-            except Unreachable as error:
-                self._progress.say(f"warning: what is kept for {store.location} may go: {error.message}")
-        return needed
+        return {digest for store in self._others for digest in take_inventory(store).needed()}
 
     def _building(self) -> Collection[str]:
         """The keys that somebody has a lease to build."""

@@ -6,20 +6,23 @@ It may run while others publish: what looks wrong is looked at again before it i
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import StoredFile
-from trtreg.core.layout import MANIFESTS, MODELS
+from trtreg.core.key import Key
+from trtreg.core.layout import MANIFESTS, MODELS, REFITS, REVOCATIONS, blessed_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import read_manifest
 from trtreg.core.records import MalformedRecord
 from trtreg.errors import NotFound, Unreachable, Untrusted
-from trtreg.inventory import found_in, parse_engine_name, successors, take_inventory
+from trtreg.inventory import flaw_of, found_in, successors, take_inventory
+from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trtreg.core.files import StoredBlob
@@ -92,13 +95,18 @@ class Verifier:
         blobs = {blob.sha256: blob for blob in self._raw.blobs()}
         needed = inventory.needed()
         orphans = [blob for sha256, blob in blobs.items() if sha256 not in needed]
-        rotten = set(self._rotten(blobs.values())) if deep else set()
-        flaws = [*self._records(inventory), *self._blobs(inventory, blobs, rotten, repair=repair)]
-        flaws += self._rotten_orphans(orphans, rotten, repair=repair)
+        rotten = {blob.sha256 for blob in self._rotten(blobs.values())} if deep else set()
+        refused, malformed = self._read_again(inventory)
+        flaws = list(self._records(inventory, refused, malformed))
+        unfit = {flaw.name for flaw in flaws}
+        needing = self._needing(inventory, refused)
+        flaws += self._blobs(needing, blobs, rotten, repair=repair)
+        unneeded = blobs.keys() - {file.sha256 for file in needing}
+        flaws += self._rotten_and_unneeded([blobs[sha256] for sha256 in sorted(unneeded & rotten)], repair=repair)
         lost = {flaw.name for flaw in flaws if flaw.kind in ("missing", "size", "rotten") and not flaw.repaired}
         if repair:
-            flaws = [self._withdrawn(flaw, inventory, lost) for flaw in flaws]
-        flaws += self._pointers(inventory, lost if repair else set(), repair=repair)
+            flaws = [self._withdrawn(flaw, inventory, lost, unfit) for flaw in flaws]
+        flaws += self._pointers(inventory, lost if repair else set(), unfit, refused, repair=repair)
         return Verified(
             records=len(inventory.needs),
             blobs=len(blobs),
@@ -110,18 +118,26 @@ class Verifier:
 
     # --- records
 
-    def _records(self, inventory: Inventory) -> Iterator[Flaw]:
-        for name in inventory.engines:
+    def _read_again(self, inventory: Inventory) -> tuple[dict[str, str], dict[str, str]]:
+        """The records that readers refuse for want of a signature, which are evidence of nothing; and the manifests
+        that aren't what they should be. With the reason for each."""
+        refused, malformed = {}, {}
+        for name in inventory.needs:
             try:
                 content = self._store.read_record(name)
-                if content is not None:
-                    manifest = read_manifest(content)
-                    if parse_engine_name(name) != (_state(name), manifest.key, manifest.plan_digest):
-                        yield Flaw(kind="record", name=name, reason=f"it is the manifest of key {manifest.key}")
-            except MalformedRecord as error:
-                yield Flaw(kind="record", name=name, reason=str(error))
             except Untrusted as error:
-                yield Flaw(kind="record", name=name, reason=error.message)
+                refused[name] = error.message
+            else:
+                if content is not None and name in inventory.engines and (reason := flaw_of(name, content)):
+                    malformed[name] = reason
+        return refused, malformed
+
+    def _records(
+        self, inventory: Inventory, refused: Mapping[str, str], malformed: Mapping[str, str]
+    ) -> Iterator[Flaw]:
+        for name, reason in sorted({**refused, **malformed}.items()):
+            if name in inventory.engines or name.startswith((REFITS, REVOCATIONS)):
+                yield Flaw(kind="record", name=name, reason=reason)
         for name in self._names.revisions():
             try:
                 self._names.read(name)
@@ -130,15 +146,23 @@ class Verifier:
 
     # --- blobs
 
-    def _blobs(
-        self, inventory: Inventory, blobs: dict[str, StoredBlob], rotten: Collection[str], *, repair: bool
-    ) -> Iterator[Flaw]:
+    def _needing(self, inventory: Inventory, refused: Collection[str]) -> dict[StoredFile, list[str]]:
         needing: defaultdict[StoredFile, list[str]] = defaultdict(list)
         for name, files in inventory.files.items():
             engine = inventory.engines.get(name)
-            if engine is None or engine.state is not EngineState.REVOKED:
+            if name not in refused and (engine is None or engine.state is not EngineState.REVOKED):
                 for file in files:
                     needing[replace(file, name="blob")].append(name)
+        return needing
+
+    def _blobs(
+        self,
+        needing: Mapping[StoredFile, list[str]],
+        blobs: Mapping[str, StoredBlob],
+        rotten: Collection[str],
+        *,
+        repair: bool,
+    ) -> Iterator[Flaw]:
         for file, names in sorted(needing.items(), key=lambda item: item[0].sha256):
             there = blobs.get(file.sha256)
             kind = "missing" if there is None else "size" if there.size != file.size else "rotten"
@@ -151,37 +175,39 @@ class Verifier:
                 "size": f"the blob {file.sha256} has {there.size if there else 0} bytes instead of {file.size}",
                 "rotten": f"the blob {file.sha256} isn't what its name says",
             }[kind]
-            repaired = self._replaced(file) if repair else ""
+            repaired = self._replaced(file, there) if repair else ""
             yield from (Flaw(kind=kind, name=name, reason=reason, repaired=repaired) for name in names)
 
-    def _rotten(self, blobs: Collection[StoredBlob]) -> Iterator[str]:
+    def _rotten(self, blobs: Collection[StoredBlob]) -> Iterator[StoredBlob]:
         total, done = sum(blob.size for blob in blobs), 0
         self._progress.stage("read", f"{len(blobs)} blobs")
         for blob in blobs:
-            try:
-                self._raw.fetch_blob(StoredFile("blob", blob.size, blob.sha256), self._scratch, _Silent())
-            except Untrusted:
-                yield blob.sha256
-            except NotFound:
-                pass  # Pruned meanwhile.
-            finally:
-                self._scratch.unlink(missing_ok=True)
+            if self._is_rotten(blob):
+                yield blob
             done += blob.size
             self._progress.advance(done, total)
 
-    def _rotten_orphans(
-        self, orphans: Iterable[StoredBlob], rotten: Collection[str], *, repair: bool
-    ) -> Iterator[Flaw]:
-        for blob in orphans:
-            if blob.sha256 in rotten:
-                if repair:
-                    # Or a publisher of these bytes would find them there.
-                    self._store.remove_blob(blob.sha256)
-                reason = "no record names it, and it isn't what its name says"
-                yield Flaw(kind="rotten", name=blob.sha256, reason=reason, repaired="removed" if repair else "")
+    def _is_rotten(self, blob: StoredBlob) -> bool:
+        try:
+            self._raw.fetch_blob(StoredFile("blob", blob.size, blob.sha256), self._scratch, SILENT)
+        except Untrusted:
+            return True
+        except NotFound:
+            return False  # Pruned meanwhile.
+        else:
+            return False
+        finally:
+            self._scratch.unlink(missing_ok=True)
 
-    def _replaced(self, file: StoredFile) -> str:
-        """Where a whole one was found; empty where none was, and then the bad one is removed."""
+    def _rotten_and_unneeded(self, blobs: Iterable[StoredBlob], *, repair: bool) -> Iterator[Flaw]:
+        for blob in blobs:
+            # Or a publisher of these bytes would find them there.
+            repaired = "removed" if repair and self._removed(blob) else ""
+            reason = "no record names it, and it isn't what its name says"
+            yield Flaw(kind="rotten", name=blob.sha256, reason=reason, repaired=repaired)
+
+    def _replaced(self, file: StoredFile, there: StoredBlob | None) -> str:
+        """Where a whole one was found; empty where none was, and then a bad one that is there is removed."""
         for place, fetch in self._sources:
             try:
                 fetch(file, self._scratch)
@@ -192,18 +218,27 @@ class Verifier:
                 return f"brought from {place}"
             finally:
                 self._scratch.unlink(missing_ok=True)
-        # Or whoever builds the engine again would find it there and not put his own.
-        self._store.remove_blob(file.sha256)
+        if self._raw.has_blob(file) and (there is None or there.size != file.size):
+            return "put by somebody else meanwhile"
+        # It is the record that is wrong where the blob is what its own name says: others may need it.
+        if there is not None and self._is_rotten(there):
+            # Or whoever builds the engine again would find it there and not put his own.
+            self._removed(there)
         return ""
 
-    def _withdrawn(self, flaw: Flaw, inventory: Inventory, lost: Collection[str]) -> Flaw:
+    def _removed(self, blob: StoredBlob) -> bool:
+        """Whether it is gone. It stays if somebody has put it since it was listed: then it is another."""
+        return self._store.remove_blob(blob.sha256, untouched_since=math.nextafter(blob.modified, math.inf))
+
+    def _withdrawn(self, flaw: Flaw, inventory: Inventory, lost: Collection[str], unfit: Collection[str]) -> Flaw:
         """An engine whose plan can't be had is a miss from now on, and can be built again."""
         engine = inventory.engines.get(flaw.name)
         if engine is None or flaw.name not in lost or flaw.repaired:
             return flaw
         if not self._plan_is_lost(engine):
             return flaw
-        self._repoint(engine.key, inventory, lost)
+        if engine.blessed:
+            self._repoint(engine.key, inventory, {*lost, *unfit})
         self._store.delete_record(engine.record)
         return replace(flaw, repaired="withdrawn: it can be built again")
 
@@ -219,45 +254,49 @@ class Verifier:
 
     # --- pointers
 
-    def _pointers(self, inventory: Inventory, lost: Collection[str], *, repair: bool) -> Iterator[Flaw]:
+    def _pointers(
+        self,
+        inventory: Inventory,
+        lost: Collection[str],
+        unfit: Collection[str],
+        refused: Mapping[str, str],
+        *,
+        repair: bool,
+    ) -> Iterator[Flaw]:
         published = defaultdict(set)
         for engine in inventory.engines.values():
             if engine.record.startswith(MANIFESTS) and engine.record not in lost:
                 published[engine.key].add(engine.plan_digest)
+        gone = {*lost, *unfit}
         for key, plan_digest in inventory.pointers.items():
-            name = f"{MANIFESTS}{key}/blessed"
+            name = blessed_name(Key(key))
+            if name in refused:
+                # Who has just begun to sign has many of these, and all of them stay.
+                mend = repair and successors(key, inventory, gone)
+                repaired = self._repoint(key, inventory, gone) if mend else ""
+                yield Flaw(kind="pointer", name=name, reason=refused[name], repaired=repaired)
+                continue
             if plan_digest in published[key] or self._raw.read_record(f"{MANIFESTS}{key}/{plan_digest}.json"):
                 continue
             if self._raw.read_record(name) is None:
                 continue
-            repaired = self._repoint(key, inventory, lost) if repair else ""
+            repaired = self._repoint(key, inventory, gone) if repair else ""
             yield Flaw(kind="pointer", name=name, reason=f"there is no plan {plan_digest[:64]!r}", repaired=repaired)
         for key in published.keys() - inventory.pointers.keys():
-            if not published[key] or self._raw.read_record(f"{MANIFESTS}{key}/blessed") is not None:
+            if not published[key] or self._raw.read_record(blessed_name(Key(key))) is not None:
                 continue
-            if not successors(key, inventory, lost):
+            if not successors(key, inventory, gone):
                 continue
-            repaired = self._repoint(key, inventory, lost) if repair else ""
+            repaired = self._repoint(key, inventory, gone) if repair else ""
             reason = "its plans passed the gate, and none is served"
             yield Flaw(kind="unblessed", name=f"{MANIFESTS}{key}", reason=reason, repaired=repaired)
 
-    def _repoint(self, key: str, inventory: Inventory, lost: Collection[str]) -> str:
+    def _repoint(self, key: str, inventory: Inventory, gone: Collection[str]) -> str:
         """Serve the newest plan that is whole, or none; in words."""
-        name = f"{MANIFESTS}{key}/blessed"
-        for engine in successors(key, inventory, lost):
+        name = blessed_name(Key(key))
+        for engine in successors(key, inventory, gone):
             if self._raw.read_record(engine.record) is not None:
                 self._store.replace_record(name, engine.plan_digest.encode())
                 return f"{engine.plan_digest[:12]} is served"
         self._store.delete_record(name)
         return "removed"
-
-
-def _state(name: str) -> EngineState | None:
-    parsed = parse_engine_name(name)
-    return parsed[0] if parsed else None
-
-
-class _Silent:
-    def stage(self, name: str, detail: str = "") -> None: ...
-    def advance(self, done: int, total: int) -> None: ...
-    def say(self, line: str) -> None: ...

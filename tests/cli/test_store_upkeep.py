@@ -53,6 +53,26 @@ def test_what_nobody_needs_is_marked_and_then_removed_and_is_built_again(console
     assert console(*store, "store", "verify", "--deep").code == 0
 
 
+def test_where_a_layer_can_not_be_asked_for_its_models_nothing_is_pruned(
+    console: Console, filled: Path, tmp_path: Path
+) -> None:
+    far = tmp_path / "far"
+    shutil.copytree(filled / "models", far / "models")
+    shutil.rmtree(filled / "models")
+    layers = ["--store", f"{filled} file://{far}?readonly=1", "store"]
+    prune = [*layers, "prune", "--grace", "0", "--alone", "--keep-days", "0"]
+    kept = console(*prune, "--json").json
+    assert (kept["removed"], list(kept["kept"].values())) == ([], ["tiny@1 is among the newest 3"])
+    no_path = tmp_path / ("x" * 300)
+    layers[1] = prune[1] = f"{filled} file://{no_path}?readonly=1"
+    before = manifests(filled), blobs(filled)
+    assert "cannot" in console(*prune).refused(6)
+    assert "cannot" in console(*prune, "--dry-run").refused(6)
+    assert (manifests(filled), blobs(filled)) == before
+    assert console(*layers, "verify").code == 0
+    console(*layers, "verify", "--repair").refused(6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

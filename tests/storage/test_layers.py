@@ -274,3 +274,17 @@ def test_a_url_is_rather_one_that_other_machines_reach(tmp_path: Path) -> None:
     folder.put_blob(two.source, FILE, SilentProgress())
     both = LayeredStore([Layer(folder), Layer(two.far)], warn=two.said.append)
     assert both.blob_url(FILE, 60).startswith("memory:")
+
+
+def test_where_all_must_answer_one_that_is_out_of_reach_stops_it(two: Two) -> None:
+    complete = LayeredStore(two.both.layers, warn=two.said.append, complete=True)
+    two.far.records[MANIFEST] = b"{}"
+    assert list(complete.record_names("")) == [MANIFEST]
+    two.far.away = True
+    for ask in (
+        lambda: list(complete.record_names("")),
+        lambda: complete.read_record(MANIFEST),
+        lambda: list(complete.blobs()),
+    ):
+        with pytest.raises(Unreachable):
+            ask()

@@ -48,8 +48,9 @@ class Layer:
 class LayeredStore:
     """`layers` as one store, the nearest first.
 
-    warn   told once of each layer that is out of reach, and of each blob that is damaged
-    clock  seconds that never go back
+    warn      told once of each layer that is out of reach, and of each blob that is damaged
+    complete  every layer must answer, or it is Unreachable: for who decides what nobody needs
+    clock     seconds that never go back
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class LayeredStore:
         layers: Sequence[Layer],
         *,
         warn: Callable[[str], None],
+        complete: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not layers:
@@ -64,7 +66,7 @@ class LayeredStore:
         self.layers = tuple(layers)
         self.location = " ".join(layer.store.location for layer in layers)
         self.remote = any(layer.store.remote for layer in layers)
-        self._warn, self._clock = warn, clock
+        self._warn, self._complete, self._clock = warn, complete, clock
         self._unreachable: dict[str, tuple[float, Unreachable]] = {}
         self._told: set[str] = set()
 
@@ -206,6 +208,8 @@ class LayeredStore:
             raise error
 
     def _pass_over(self, layer: Layer, error: Unreachable) -> None:
+        if self._complete:
+            raise error
         if self._unreachable.get(layer.store.location, (0.0, None))[1] is not error:
             self._unreachable[layer.store.location] = self._clock(), error
         if len(self.layers) > 1:
