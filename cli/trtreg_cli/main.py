@@ -99,6 +99,11 @@ def _occupy_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+    if sys.stdout is None:
+        # Closed: an answer that nobody gets is a failure. What can only be read refuses to be written to.
+        os.dup2(unwritable := os.open(os.devnull, os.O_RDONLY), 1)
+        os.close(unwritable)
+        sys.stdout = io.TextIOWrapper(io.FileIO(1, "r", closefd=False), write_through=True)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
 
@@ -126,7 +131,8 @@ def _exit_code() -> int:
         if error.filename is not None:
             raise
         # Only stdout has no name: all other files are the adapters' business.
-        click.echo(f"{click.style('error:', fg='red', bold=True)} can't write the answer: {error.strerror}", err=True)
+        why = error.strerror or "stdout is closed"
+        click.echo(f"{click.style('error:', fg='red', bold=True)} can't write the answer: {why}", err=True)
         return Unreachable.exit_code
     return 0
 

@@ -111,6 +111,10 @@ class Untrusted(TrtregError):
     kind = "untrusted"
 
 
+class ReadOnly(UsageError):
+    """What was asked for must be written, and the store is only read here."""
+
+
 class Unsigned(Untrusted):
     """Signatures are required, and nobody has signed this record."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trtreg.storage.ed25519 import SigningKey
 
 _PEM = b"-----BEGIN"
+_LONGEST_WORD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def read_key(text: str, name: str) -> PublicKey:
             from trtreg.storage.ed25519 import public_key_in
 
             return parse_key(public_key_in(content).word, name)
+        if len(content) > _LONGEST_WORD:
+            raise ValueError(f"{text[:80]} is no public key: it is too long for one")
         return parse_key(content.decode(errors="replace").strip(), name)
     except ValueError as error:
         raise UsageError(

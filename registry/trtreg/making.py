@@ -79,7 +79,7 @@ class Maker:
     ) -> None:
         self._store, self._workshop, self._publisher, self._plugins = store, workshop, publisher, plugins
         self._now, self._host, self._versions, self._progress = now, host, versions, progress
-        self._authorise = authorise
+        self.authorise = authorise
         self._refits = Refits(store, publisher.has_published, workshop, progress)
 
     def make(
@@ -94,7 +94,7 @@ class Maker:
     ) -> Made:
         """Build what is asked for in the empty `folder`, or refit a plan of the same graph, unless it is to be made
         `afresh`. Raises BuildFailed; Rejected, with the report kept."""
-        self._authorise()
+        self.authorise()
         with watch("materialise"):
             order = self.order(version, chosen, question, folder)
         source = None if afresh or not refits(question.recipe) else self._find_source(order, watch)
@@ -141,7 +141,7 @@ class Maker:
 
     def judge_again(self, record: EngineRecord, version: ModelVersion, chosen: Chosen, folder: Path) -> Judged:
         """Run the gate over an engine's plan as the store has it."""
-        self._authorise()
+        self.authorise()
         manifest = record.manifest
         order = self.order(version, chosen, manifest.question, folder)
         plan = folder / "plan"

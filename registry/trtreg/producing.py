@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from trtreg.errors import Rejected, TrtregError
+from trtreg.errors import Miss, ReadOnly, Rejected, TrtregError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +61,25 @@ class Producer:
 
     def build(self, asked: Asked, watch: Stopwatch, *, rebuild: bool) -> Manifest:
         """Build it and have it in the store; the manifest of what is then in force there."""
+        self._require_means(asked, rebuild=rebuild)
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
         with self._work_folder() as folder:
             made = self._make(asked, folder, watch, rebuild=rebuild)
             if rebuild:
                 self._cache.forget(asked.key)
             return self._settle(made, replace=rebuild)
+
+    def _require_means(self, asked: Asked, *, rebuild: bool) -> None:
+        """Raise UsageError for what couldn't be published: before the work, not after it. Where nobody has asked for a
+        build, a store that is only read makes it a Miss."""
+        try:
+            self._maker.authorise()
+        except ReadOnly as refusal:
+            if rebuild:
+                raise
+            raise Miss(
+                f"no engine of {asked}, and none can be built here: {refusal.message}", hint=refusal.hint
+            ) from None
 
     def _make(self, asked: Asked, folder: Path, watch: Stopwatch, *, rebuild: bool) -> Made:
         with self._turns.on_gpu(asked.chosen.gpu):
@@ -75,6 +88,7 @@ class Producer:
 
     def build_and_serve(self, asked: Asked, watch: Stopwatch, *, rebuild: bool, allow_unproven: bool) -> Engine:
         """The same, and have it in this machine's cache, too."""
+        self._require_means(asked, rebuild=rebuild)
         self._refuse_if_rejected_before(asked, rebuild=rebuild)
         self._progress.say(f"building {asked} ({asked.chosen.why})")
         self._prepare_meanwhile(asked)

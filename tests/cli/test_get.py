@@ -129,6 +129,16 @@ def test_build_prints_the_key_and_fetches_nothing(console: Console) -> None:
     assert (fetched.json["key"], fetched.json["source"]) == (built.line, "store")
 
 
+def test_an_answer_that_nobody_can_read_is_a_failure(home: Path) -> None:
+    command = [*COMMAND, "--home", str(home), "ls"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 6
+    assert "can't write the answer: stdout is closed" in done.stderr
+
+
 def test_the_answer_reaches_a_caller_that_closed_stderr(home: Path) -> None:
     for rebuild in ([], ["--rebuild"]):
         command = [*COMMAND, "--home", str(home), "get", "tiny", *rebuild]

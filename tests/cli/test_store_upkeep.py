@@ -136,6 +136,10 @@ def test_a_read_only_store_serves_and_says_before_a_build_that_nothing_can_be_st
 ) -> None:
     place = ["--store", f"file://{filled}?readonly=1", "--cache", tmp_path / "cache"]
     assert console(*place, "get", "tiny").code == 0
+    missing = console(*place, "get", "tiny", "--fp16")
+    assert missing.code == 3
+    assert "none can be built here" in missing.err
+    assert "building" not in missing.err
     answer = console(*place, "get", "tiny", "--rebuild")
     assert answer.code == 2
     assert "is read-only" in answer.err

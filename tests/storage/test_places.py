@@ -90,6 +90,20 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(text: str) -> No
     assert "hunter2" not in refusal.value.message + refusal.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("/mirror?readonly=1", "file:///mirror?readonly=1"),
+        ("s3:/engines/team", "s3://engines/team"),
+        ("file:mirror", "file://mirror"),
+    ],
+)
+def test_an_address_with_a_slip_in_it_does_not_become_a_folder(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_places(text)
+    assert meant in refusal.value.hint
+
+
 def test_one_place_is_its_own_store_and_several_are_layers(tmp_path: Path) -> None:
     def opened(text: str) -> object:
         return open_store(text, partials=tmp_path, warn=pytest.fail)

@@ -128,5 +128,8 @@ def _was_built_since(built_at: str, moment: datetime) -> bool:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write 2026-11-23 or 2026-11-23T14:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

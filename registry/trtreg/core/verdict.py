@@ -56,7 +56,7 @@ class Tolerance:
         errors = (self.relative_l2, self.max_error, self.group_l2, self.column_l2, self.differing)
         cosines = (self.cosine, self.column_cosine)
         if not (all(e >= 0 for e in errors) and all(-1 <= c <= 1 for c in cosines)):
-            raise ValueError(f"no tolerance: {self}")
+            raise ValueError("a tolerance is a number from 0, or from -1 to 1 for a cosine; NaN is none")
 
 
 DEFAULT_TOLERANCES: Mapping[Precision, Tolerance] = {

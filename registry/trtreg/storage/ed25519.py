@@ -84,9 +84,13 @@ def new_signing_key(path: Path) -> SigningKey:
 
 def public_key_in(pem: bytes) -> PublicKey:
     """The public key in a PEM text. Raises ValueError."""
+    if b"PRIVATE KEY" in pem:
+        raise ValueError(
+            "it is a private key, which is never handed out: its owner gives the word that `key ls` prints"
+        )
     try:
         key = serialization.load_pem_public_key(pem)
-    except UnsupportedAlgorithm:
+    except (UnsupportedAlgorithm, ValueError):
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("it is no Ed25519 public key")

@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 from trtreg.core.layout import MANIFESTS
-from trtreg.errors import NotFound, TrtregError, Unreachable, Untrusted, UsageError
+from trtreg.errors import NotFound, ReadOnly, TrtregError, Unreachable, Untrusted
 from trtreg.storage.reaching import is_out_of_room
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class LayeredStore:
     def writable(self) -> Store:
         """The store that is written to. Raises UsageError where all are read-only: before a build, not after it."""
         if self.origin is None:
-            raise UsageError(
+            raise ReadOnly(
                 f"nothing can be stored: {self.location} is read-only",
                 hint="name a store that can be written to: TRTREG_STORE takes several places, separated by spaces",
             )

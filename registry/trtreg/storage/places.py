@@ -39,7 +39,7 @@ class FolderPlace:
 
     def __str__(self) -> str:
         text = str(self.folder)
-        plain = not self.readonly and _words(text) == [text]
+        plain = not self.readonly and "?" not in text and _words(text) == [text]
         return text if plain else self.folder.as_uri() + "?readonly=1" * self.readonly
 
 
@@ -115,6 +115,7 @@ def _words(text: str) -> list[str]:
 def _parse(word: str) -> FolderPlace | BucketPlace:
     scheme, separator, rest = word.partition("://")
     if not separator:
+        _refuse_slip(word)
         return FolderPlace(Path(_expanded(word)).absolute())
     if scheme == "file":
         return _parse_file(rest)
@@ -125,6 +126,18 @@ def _parse(word: str) -> FolderPlace | BucketPlace:
     raise UsageError(
         f"the store {scheme}://… is of a kind that this trtreg doesn't know", hint=f"TRTREG_STORE takes {_KINDS}"
     )
+
+
+def _refuse_slip(word: str) -> None:
+    """What looks like an address with a slip in it must not become a folder: it would be written to."""
+    path, question, query = word.partition("?")
+    if question and "=" in query:
+        raise UsageError(
+            f"a plain folder takes no options: {word!r}", hint=f"{Path(_expanded(path)).absolute().as_uri()}?{query}"
+        )
+    scheme, colon, rest = word.partition(":")
+    if colon and scheme in ("s3", "file"):
+        raise UsageError(f"{word!r} is no address", hint=f"did you mean {scheme}://{rest.lstrip('/')}?")
 
 
 def _parse_file(rest: str) -> FolderPlace:
