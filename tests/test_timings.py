@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.signers import THEIRS, signed
+from trtreg.core.layout import RECORD_LIMIT
 from trtreg.core.target import Target
 from trtreg.core.timing import timing_prefix
+from trtreg.core.trust import Signatures
 from trtreg.errors import BuildFailed, Unreachable
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
@@ -153,6 +155,17 @@ def test_a_damaged_record_is_not_lent(tmp_path: Path) -> None:
 def test_what_takes_no_timings_gets_no_folder(runtime: str, tmp_path: Path) -> None:
     with Timings(MemoryStore()).lent(replace(H100, runtime=runtime), tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_timings_too_large_for_a_record_are_not_kept_and_no_build_fails_for_them(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with Timings(store).lent(H100, fresh(tmp_path, "a")):
+        measure(tmp_path / "a", "a")
+    before = dict(store.records)
+    with Timings(signed(store, mode=Signatures.WARN)).lent(H100, fresh(tmp_path, "b")):
+        measure(tmp_path / "b", "b")
+        (tmp_path / "b" / "timings" / "measured").write_bytes(bytes(RECORD_LIMIT))
+    assert store.records == before
 
 
 def test_a_store_out_of_reach_fails_no_build(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from trtreg.core.manifest import Manifest
 from trtreg.core.model import Model, ModelVersion
 from trtreg.errors import NotFound, TrtregError, Untrusted, UsageError
 from trtreg.interfaces import Progress
-from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix
+from trtreg.storage.names import (
+    is_record_name,
+    require_record_name,
+    require_record_prefix,
+    require_record_size,
+    require_writable,
+)
 
 
 class SilentProgress:
@@ -96,16 +102,20 @@ class MemoryStore:
         return 0
 
     def read_record(self, name: str) -> bytes | None:
-        return self.records.get(_checked(name))
+        content = self.records.get(_checked(name))
+        require_record_size(name, len(content or b""), self.location)
+        return content
 
     def insert_record(self, name: str, content: bytes) -> bool:
-        if _checked(name) in self.records:
+        require_writable(name, content)
+        if name in self.records:
             return False
         self.records[name] = content
         return True
 
     def replace_record(self, name: str, content: bytes) -> None:
-        self.records[_checked(name)] = content
+        require_writable(name, content)
+        self.records[name] = content
 
     def delete_record(self, name: str) -> None:
         self.records.pop(_checked(name), None)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtreg.core.layout import RECORD_LIMIT
 from trtreg.core.timing import COMBINED, LENT_SUFFIX, MEASURED, timing_prefix
 from trtreg.errors import Unreachable, Untrusted
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = "timings"
 """In the folder of a build's order; where it is absent, the build keeps no timings."""
+_MOST = RECORD_LIMIT - (1 << 10)
+"""Bytes; the rest is for a signature."""
 
 
 class Timings:
@@ -71,6 +74,8 @@ class Timings:
         except FileNotFoundError:
             return
         name = prefix + hashlib.sha256(measured).hexdigest()
+        if len(measured) > _MOST:
+            return
         self._store.insert_record(name, measured)
         for there in lent:
             if there != name and there.removeprefix(prefix) in combined:

@@ -16,8 +16,8 @@ import pytest
 from storage.processes import run
 from storage.samples import drafts_under, stored
 from trtreg.core.files import StoredFile
-from trtreg.core.layout import blob_name
-from trtreg.errors import Unreachable, Untrusted
+from trtreg.core.layout import RECORD_LIMIT, blob_name
+from trtreg.errors import Unreachable, Untrusted, UsageError
 from trtreg.storage.atomic import TEMPORARY
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import SilentProgress
@@ -312,3 +312,19 @@ def test_a_link_whose_answer_was_lost_on_the_way_was_made_all_the_same(
     assert store.insert_record("manifests/a", b"first")
     assert not store.insert_record("manifests/a", b"second")
     assert store.read_record("manifests/a") == b"first"
+
+
+def test_a_record_may_have_the_largest_size_that_is_read(tmp_path: Path) -> None:
+    store, largest = DirectoryStore(tmp_path / "store"), bytes(RECORD_LIMIT)
+    store.replace_record("timings/a", largest)
+    assert store.read_record("timings/a") == largest
+
+
+def test_a_name_that_has_names_below_it_is_no_records(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    store.insert_record("a/b/c", b"there")
+    for write in (store.insert_record, store.replace_record):
+        with pytest.raises(UsageError, match="below"):
+            write("a", b"")
+    assert list(store.record_names("")) == ["a/b/c"]
+    assert store.read_record("a/b/c") == b"there"

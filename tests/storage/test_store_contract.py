@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storage.conftest import plant
 from storage.samples import drafts_under, stored
 from trtreg.core.files import StoredFile
 from trtreg.core.key import Key
-from trtreg.core.layout import blessed_name, manifest_name
+from trtreg.core.layout import RECORD_LIMIT, blessed_name, manifest_name
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.interfaces import Store
 from trtreg.testing import SilentProgress
@@ -204,6 +205,31 @@ def test_record_names_are_sorted_and_begin_with_the_prefix(store: Store, source:
     assert list(store.record_names("manifests/zz")) == list(store.record_names("nothing/here/")) == []
 
 
+def test_what_is_larger_than_any_record_is_neither_read_nor_written(store: Store) -> None:
+    too_much = bytes(RECORD_LIMIT + 1)
+    for write in (store.insert_record, store.replace_record):
+        with pytest.raises(UsageError, match=r"models/tiny/00000001\.json"):
+            write("models/tiny/00000001.json", too_much)
+    assert list(store.record_names("")) == []
+    plant(store, "models/tiny/00000001.json", too_much)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Untrusted, match=r"models/tiny/00000001\.json"):
+            store.read_record("models/tiny/00000001.json")
+        assert tracemalloc.get_traced_memory()[1] < RECORD_LIMIT / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_name_is_free_again_once_the_names_below_it_are_gone(store: Store) -> None:
+    for name in ("a/b/c", "a/d", "a/b", "a"):
+        store.replace_record(name, b"one")
+        store.delete_record(name)
+        assert store.insert_record(name, b"two")
+        assert list(store.record_names("")) == [name]
+        store.delete_record(name)
+
+
 STRAYS = ["revocations/a b.json", "manifests/a/1.json~", "manifests/a/#1.json#", "manifests/a/é.json", "x" * 201]
 
 
@@ -255,6 +281,8 @@ def test_a_prefix_that_could_lead_elsewhere_is_refused(store: Store, prefix: str
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(name=st.one_of(st.text(alphabet="./\\~ab\0\n-", max_size=12), st.text(max_size=20)))
+@example("a/b")
+@example("a")
 def test_whatever_its_name_a_record_is_refused_or_stays_inside(store: Store, tmp_path: Path, name: str) -> None:
     try:
         store.replace_record(name, b"content")

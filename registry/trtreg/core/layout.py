@@ -9,6 +9,9 @@ from __future__ import annotations
 from trtreg.core.digest import is_digest
 from trtreg.core.key import Key
 
+RECORD_LIMIT = 64 << 20
+"""Bytes of the largest record: nobody writes, nor reads, a larger one."""
+
 BLOBS = "blobs/"
 MODELS = "models/"
 MANIFESTS = "manifests/"

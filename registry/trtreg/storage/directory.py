@@ -18,7 +18,13 @@ from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import NotFound, Untrusted, UsageError
 from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, remove_untouched, sweep, sync_folder
 from trtreg.storage.hashing import chunks, hash_through, sha256_file
-from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix
+from trtreg.storage.names import (
+    is_record_name,
+    require_record_name,
+    require_record_prefix,
+    require_record_size,
+    require_writable,
+)
 from trtreg.storage.reaching import reaching
 
 if TYPE_CHECKING:
@@ -127,7 +133,10 @@ class DirectoryStore:
         path = self._record(name)
         with reaching(f"read {path}"):
             try:
-                return path.read_bytes()
+                with path.open("rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    require_record_size(name, size, self.location)
+                    return file.read(size)
             except _ABSENT:
                 return None
 
@@ -185,9 +194,12 @@ class DirectoryStore:
 
     @contextmanager
     def _drafted(self, name: str, content: bytes) -> Iterator[Draft]:
-        path = self._record(name)
+        require_writable(name, content)
+        path = self._folder / name
         with reaching(f"write {path}"):
             make_folder(path.parent)
+            if path.is_dir():
+                _remove_empty(path, name)
             with Draft(path, mode=READ_ONLY) as draft:
                 draft.file.write(content)
                 yield draft
@@ -213,6 +225,17 @@ def _names_under(root: Path, inside: str, prefix: str) -> Iterator[str]:
             yield from _names_under(root, name, prefix)
         else:
             yield name
+
+
+def _remove_empty(folder: Path, name: str) -> None:
+    """Deleted records leave their folders. Raises UsageError where there is anything in them."""
+    try:
+        for place, _, _ in os.walk(folder, topdown=False):
+            os.rmdir(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise UsageError(f"{name} can't name a record: there are others below it") from None
 
 
 def _copy(incoming: FileIO, draft: Draft, file: StoredFile, progress: Progress, *, hint: str) -> None:

@@ -22,7 +22,7 @@ from trtreg.core.files import REFRESHED_AFTER, StoredBlob
 from trtreg.core.layout import BLOBS, blob_name
 from trtreg.errors import Unreachable, Untrusted, UsageError
 from trtreg.storage.hashing import hash_through
-from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix
+from trtreg.storage.names import is_record_name, require_record_name, require_record_prefix, require_writable
 from trtreg.storage.partial import Partial, begun, sweep_partials
 from trtreg.storage.reaching import reaching
 from trtreg.storage.s3_bucket import Bucket
@@ -201,7 +201,7 @@ class S3Store:
 
         from trtreg.storage.s3_refusals import COLLIDED, TAKEN, UNKNOWN_HERE, code_of, retried
 
-        require_record_name(name)
+        require_writable(name, content)
         self._require_writable()
         for _ in range(_COLLISIONS):
             if self._bucket.head(name) is not None:
@@ -226,7 +226,7 @@ class S3Store:
         raise Unreachable(f"can't write {name}: {self.location}: others kept writing it", hint="try again")
 
     def replace_record(self, name: str, content: bytes) -> None:
-        require_record_name(name)
+        require_writable(name, content)
         self._require_writable()
         self._write(name, content, {})
 

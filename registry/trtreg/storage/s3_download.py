@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
+from trtreg.core.layout import RECORD_LIMIT
 from trtreg.errors import NotFound, Unreachable, Untrusted
 from trtreg.storage.hashing import CHUNK
+from trtreg.storage.names import require_record_size
 from trtreg.storage.s3_refusals import ABSENT, code_of
 
 if TYPE_CHECKING:
@@ -185,7 +187,8 @@ class Patience:
 
 
 def read_whole(bucket: Bucket, name: str, sleep: Callable[[float], object]) -> bytes:
-    """A small object, asked for again if the connection breaks or damages it. Raises ClientError.
+    """A small object, asked for again if the connection breaks or damages it. Raises ClientError; Untrusted for one
+    that is larger than any record.
 
     Nothing else vouches for a record: its MD5, which servers tell as its ETag, tells of damage on the way. Where they
     tell something else, two readings must agree.
@@ -196,7 +199,9 @@ def read_whole(bucket: Bucket, name: str, sleep: Callable[[float], object]) -> b
         answer = bucket.client.get_object(**bucket.at(name))
         try:
             with closing(answer["Body"]) as body:
-                content = body.read()
+                require_record_size(name, answer.get("ContentLength", 0), bucket.described())
+                content = body.read(RECORD_LIMIT + 1)
+                require_record_size(name, len(content), bucket.described())
             reason: object = "the answer ended too early"
             if len(content) == answer.get("ContentLength"):
                 if content == before or _is_as_told(content, answer):
