@@ -10,6 +10,7 @@ import math
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.core.digest import is_digest
@@ -30,7 +31,6 @@ from trtreg.storage.reaching import reaching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import FileIO
-    from pathlib import Path
 
     from trtreg.core.files import StoredFile
     from trtreg.interfaces import Progress
@@ -231,7 +231,7 @@ def _remove_empty(folder: Path, name: str) -> None:
     """Deleted records leave their folders. Raises UsageError where there is anything in them."""
     try:
         for place, _, _ in os.walk(folder, topdown=False):
-            os.rmdir(place)
+            Path(place).rmdir()
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
