@@ -215,7 +215,7 @@ def safetensors() -> bytes:
     [
         (b"", "empty file"),
         (POINTER.encode(), "Git LFS pointer"),
-        (gzip.compress(b"x"), "gzip archive"),
+        (gzip.compress(b"x", mtime=0), "gzip archive"),
         (zip_of("a.npy", "b.npy"), "NumPy archive (.npz)"),
         (zip_of("model/data.pkl", "model/data/0"), "PyTorch checkpoint"),
         (zip_of("m/data.pkl", "m/constants.pkl", "m/code/__torch__.py"), "TorchScript program"),
