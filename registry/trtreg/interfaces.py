@@ -158,12 +158,20 @@ class Leases(Protocol):
 class Store(Protocol):
     """Blobs by content and small records by name. `core.layout` makes the names.
 
-    location  the place, as a person names it
-    remote    whether asking costs a round trip over a network: then answers are worth remembering
+    location    the place, as a person names it
+    identities  the places that it consists of, without how they are asked: what mustn't be forgotten about a place is
+                noted under these
+    remote      whether asking costs a round trip over a network: then answers are worth remembering
     """
 
     location: str
+    identities: tuple[str, ...]
     remote: bool
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of its places didn't answer when they were last asked: what is listed may lack something."""
+        ...
 
     def has_blob(self, file: StoredFile) -> bool:
         """Whether the bytes are there, by name and size; nothing is hashed."""

@@ -1,7 +1,10 @@
 """What was revoked, as this machine knows it.
 
 A near store is asked each time, which costs the listing of one folder. What a remote one has said is remembered, and
-good for a while. What is known is never forgotten: who deletes a revocation in the store brings nothing back here.
+good for a while. What is known is never forgotten: who deletes a revocation in the store brings nothing back here. So
+it is noted under the places themselves, not under how they are asked, and not under whom this machine trusts: what was
+heard while nobody looked at signatures is kept, too. Somebody may then have withdrawn what is sound; another plan is
+built in its place, which costs less than to serve again what was withdrawn with reason.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 _KIND = "revocations"
 _TRY_AGAIN_AFTER = 30.0
-"""Seconds in which a store that was out of reach isn't asked again."""
+"""Seconds in which a store that was out of reach isn't asked again, nor one of which a place was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ _NOTHING = _Known(float("-inf"), frozenset(), {})
 class Revocations:
     """The revocations in one store.
 
-    policy   names whom this machine trusts: what was read under another is read again
+    policy   names whom this machine trusts: a record that was read under another is read again
     refresh  seconds for which a remote store's answer is good
     clock    gives the seconds since 1970
     tell     is given a line where the list can't be had, or isn't to be trusted
@@ -55,7 +58,7 @@ class Revocations:
         tell: Callable[[str], None],
     ) -> None:
         self._store, self._notes, self._refresh, self._clock, self._tell = store, notes, refresh, clock, tell
-        self._subject = f"{store.location} {policy}"
+        self._policy = policy
         self._known = _NOTHING
         self._tried_at = float("-inf")
         self._told: set[str] = set()
@@ -87,10 +90,12 @@ class Revocations:
             if (found := self._read(name)) is not None:
                 reasons |= found
                 read.add(name)
+        if self._store.is_partial:
+            # As good as an answer that is nearly too old.
+            asked_at = max(known.asked_at, asked_at - max(0.0, self._refresh - _TRY_AGAIN_AFTER))
         self._known = _Known(asked_at, known.records | read, reasons)
         if read or self._store.remote:
-            note = {"asked_at": asked_at, "records": sorted(self._known.records), "reasons": reasons}
-            self._notes.remember(_KIND, self._subject, note)
+            self._note()
 
     def _is_due(self) -> bool:
         now = self._clock()
@@ -107,12 +112,33 @@ class Revocations:
 
     def _recall(self) -> None:
         """Add what is noted to what is known: another process may have asked since."""
-        match self._notes.recall(_KIND, self._subject):
-            case {"asked_at": float(at), "records": list(records), "reasons": dict(reasons)}:
+        noted = [self._noted(place) for place in self._store.identities]
+        known = self._known
+        # One place's answer says nothing of another's.
+        asked_at = max(known.asked_at, min(n.asked_at for n in noted))
+        records = known.records.union(*(n.records for n in noted))
+        reasons = {engine: why for n in (known, *noted) for engine, why in n.reasons.items()}
+        self._known = _Known(asked_at, records, reasons)
+
+    def _noted(self, place: str) -> _Known:
+        match self._notes.recall(_KIND, place):
+            case {"policy": str(policy), "asked_at": float(at), "records": list(records), "reasons": dict(reasons)}:
                 words = {str(engine): str(why) for engine, why in reasons.items()}
-                known = self._known
-                noted = frozenset(map(str, records))
-                self._known = _Known(max(at, known.asked_at), known.records | noted, {**known.reasons, **words})
+                if policy == self._policy:
+                    return _Known(at, frozenset(map(str, records)), words)
+                return _Known(_NOTHING.asked_at, _NOTHING.records, words)
+        return _NOTHING
+
+    def _note(self) -> None:
+        for place in self._store.identities:
+            noted = self._noted(place)
+            note = {
+                "policy": self._policy,
+                "asked_at": self._known.asked_at,
+                "records": sorted(self._known.records | noted.records),
+                "reasons": {**noted.reasons, **self._known.reasons},
+            }
+            self._notes.remember(_KIND, place, note)
 
     def _read(self, name: str) -> Mapping[str, str] | None:
         """The engines that a record withdraws; None for one that is to be read again next time."""

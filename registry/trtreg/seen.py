@@ -21,14 +21,17 @@ _KIND = "revision"
 
 
 class Seen:
-    """The newest revisions that were read from the store at `location`.
+    """The newest revisions that were read from the store at `location`, which is noted as `identity`.
 
     Where signatures are required, an older one is refused; where they are only asked for, it is told; where nobody
     looks at them, stores may be thrown away and made anew.
     """
 
-    def __init__(self, *, location: str, notes: Notes, trust: Trust, tell: Callable[[str], None]) -> None:
-        self._location, self._notes, self._trust, self._tell = location, notes, trust, tell
+    def __init__(
+        self, *, location: str, identity: str = "", notes: Notes, trust: Trust, tell: Callable[[str], None]
+    ) -> None:
+        self._location, self._identity = location, identity or location
+        self._notes, self._trust, self._tell = notes, trust, tell
 
     def highest(self, name: str) -> int:
         """The newest revision that was read; 0 for none, and where nobody looks."""
@@ -56,4 +59,4 @@ class Seen:
 
     def _subject(self, name: str) -> str:
         # Not by the policy: who trusts another key in addition has read what he has read.
-        return f"{self._location} {name}"
+        return f"{self._identity} {name}"

@@ -52,10 +52,13 @@ class SilentProgress:
 class MemoryStore:
     """A Store in dictionaries: `contents` and `modified` of blobs by SHA-256, `records` by name."""
 
+    is_partial = False
+
     def __init__(
         self, *, location: str = "memory", remote: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.location, self.remote, self._clock = location, remote, clock
+        self.identities: tuple[str, ...] = (location,)
         self.contents: dict[str, bytes] = {}
         self.modified: dict[str, float] = {}
         self.records: dict[str, bytes] = {}

@@ -284,7 +284,13 @@ class _Parts:
 
     @cached_property
     def names(self) -> Names:
-        seen = Seen(location=self.store.location, notes=self._notes, trust=self.trust, tell=self._progress.say)
+        seen = Seen(
+            location=self.store.location,
+            identity=" ".join(self.store.identities),
+            notes=self._notes,
+            trust=self.trust,
+            tell=self._progress.say,
+        )
         return Names(self.store, seen=seen)
 
     @cached_property

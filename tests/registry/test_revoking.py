@@ -20,12 +20,14 @@ from trtreg.core.names import parse_model_name
 from trtreg.core.request import Request
 from trtreg.core.revocation import Criteria
 from trtreg.errors import NotFound, Revoked, Unproven, Unreachable, Untrusted, UsageError
+from trtreg.interfaces import Store
 from trtreg.probing import choose
 from trtreg.publishing import Publisher
 from trtreg.registry import Registry
 from trtreg.revocations import Revocations
 from trtreg.revoking import Revoker
 from trtreg.storage import intake, places
+from trtreg.storage.layers import Layer, LayeredStore
 from trtreg.testing import MemoryCatalog, MemoryNotes, MemoryStore, SilentProgress
 
 WHY = "the farm's GPU 3 has bad memory"
@@ -127,7 +129,7 @@ class Far:
         self._inner, self.gone = MemoryStore(location="s3://far", remote=True), False
 
     def __getattr__(self, name: str) -> object:
-        if self.gone and name not in ("location", "remote"):
+        if self.gone and name not in ("location", "remote", "identities"):
             raise Unreachable(f"the wire was cut ({name})")
         return getattr(self._inner, name)
 
@@ -171,12 +173,19 @@ class Clock:
         return self.now
 
 
-def list_of(store: MemoryStore, notes: MemoryNotes | None = None, *, clock: Clock | None = None) -> Revocations:
+def list_of(
+    store: Store,
+    notes: MemoryNotes | None = None,
+    *,
+    clock: Clock | None = None,
+    policy: str = "",
+    refresh: float = 300,
+) -> Revocations:
     return Revocations(
         store=store,
         notes=notes or MemoryNotes(),
-        policy="",
-        refresh=300,
+        policy=policy,
+        refresh=refresh,
         clock=clock or Clock(),
         tell=lambda _: None,
     )
@@ -288,6 +297,84 @@ def test_what_was_heard_is_never_forgotten() -> None:
         store.delete_record(name)
 
     assert list_of(store, notes).why(engine.key, engine.plan_digest) == WHY
+
+
+def test_what_was_heard_is_not_forgotten_when_other_keys_are_trusted() -> None:
+    store, notes, engine = MemoryStore(), MemoryNotes(), manifest_of(OLD)
+    withdraw(store, engine)
+    assert list_of(store, notes, policy="one key").why(engine.key, engine.plan_digest) == WHY
+    store.records.clear()
+
+    for policy in ("two keys", "", "one key"):
+        assert list_of(store, notes, policy=policy).why(engine.key, engine.plan_digest) == WHY
+
+
+def test_a_record_that_was_read_under_other_keys_is_read_again() -> None:
+    """Where nobody looked, somebody may have put another in its place."""
+    store, notes, engine = MemoryStore(), MemoryNotes(), manifest_of(OLD)
+    withdraw(store, engine)
+    (name,) = store.record_names("revocations/")
+    true = store.records[name]
+    store.records[name] = true.replace(engine.plan_digest.encode(), b"0" * 64)
+    assert list_of(store, notes).why(engine.key, engine.plan_digest) is None
+    store.records[name] = true
+
+    assert list_of(store, notes, policy="one key").why(engine.key, engine.plan_digest) == WHY
+
+
+def test_what_was_heard_is_not_forgotten_when_the_store_is_asked_in_another_way(tmp_path: Path) -> None:
+    notes, engine = MemoryNotes(), manifest_of(OLD)
+
+    class Place(MemoryStore):
+        def __init__(self, text: str) -> None:
+            super().__init__(location=text, remote=True)
+            self.identities = places.open_store(text, partials=tmp_path, warn=pytest.fail).identities
+
+    store = Place("s3://bucket/engines?endpoint_url=http://h:1")
+    withdraw(store, engine)
+    assert list_of(store, notes).why(engine.key, engine.plan_digest) == WHY
+
+    for text in (
+        "s3://bucket/engines?endpoint_url=http://h:1&read_timeout=30&ranges=4",
+        "s3://bucket/engines/?endpoint_url=http://H:1/&readonly=1",
+        f"{tmp_path}/near s3://bucket/engines?endpoint_url=http://h:1&readonly=1",
+    ):
+        assert list_of(Place(text), notes).why(engine.key, engine.plan_digest, offline=True) == WHY
+    for text in ("s3://bucket/other?endpoint_url=http://h:1", "s3://bucket/engines?endpoint_url=http://h:2"):
+        assert list_of(Place(text), notes).why(engine.key, engine.plan_digest, offline=True) is None
+
+
+def test_a_place_that_was_never_asked_is_asked_whatever_the_others_have_said() -> None:
+    one, other, notes, engine = Silent(), Silent(), MemoryNotes(), manifest_of(OLD)
+    other.location, other.identities = "s3://other", ("s3://other",)
+    withdraw(other, engine)
+    assert list_of(one, notes).why(engine.key, engine.plan_digest) is None
+
+    both = LayeredStore([Layer(one), Layer(other)], warn=pytest.fail)
+
+    assert list_of(both, notes).why(engine.key, engine.plan_digest) == WHY
+
+
+def test_an_answer_without_a_place_that_is_out_of_reach_is_soon_asked_for_again() -> None:
+    near, far, notes, clock, engine = MemoryStore(), Silent(), MemoryNotes(), Clock(), manifest_of(OLD)
+    withdraw(far, engine)
+    far.gone = True
+
+    def asked() -> str | None:
+        store = LayeredStore([Layer(near), Layer(far, read_only=True)], warn=lambda _: None, clock=clock)
+        return list_of(store, notes, clock=clock, refresh=86400).why(engine.key, engine.plan_digest)
+
+    assert asked() is None
+    far.gone, before = False, far.asked
+    clock.now += 29
+    assert asked() is None
+    assert far.asked == before
+    clock.now += 2
+    assert asked() == WHY
+    before = far.asked
+    clock.now += 86000
+    assert asked() == WHY
+    assert far.asked == before
 
 
 def test_a_store_out_of_reach_is_told_once_and_not_asked_at_every_turn() -> None:

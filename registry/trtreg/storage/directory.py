@@ -45,9 +45,11 @@ class DirectoryStore:
     """
 
     remote = False
+    is_partial = False
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.location = str(folder)
+        self.identities: tuple[str, ...] = (self.location,)
         self._folder = folder
         self._clock = clock
 

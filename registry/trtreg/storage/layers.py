@@ -65,10 +65,15 @@ class LayeredStore:
             raise ValueError("a store of no layers")
         self.layers = tuple(layers)
         self.location = " ".join(layer.store.location for layer in layers)
+        self.identities = tuple(dict.fromkeys(place for layer in layers for place in layer.store.identities))
         self.remote = any(layer.store.remote for layer in layers)
         self._warn, self._complete, self._clock = warn, complete, clock
         self._unreachable: dict[str, tuple[float, Unreachable]] = {}
         self._told: set[str] = set()
+
+    @property
+    def is_partial(self) -> bool:
+        return bool(self._unreachable) or any(layer.store.is_partial for layer in self.layers)
 
     @property
     def writable(self) -> Store:
@@ -197,6 +202,7 @@ class LayeredStore:
                 self._pass_over(layer, error)
                 failures.append(error)
             else:
+                self._unreachable.pop(layer.store.location, None)
                 answered = True
                 yield answer
         if not answered:

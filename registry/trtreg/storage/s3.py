@@ -58,6 +58,7 @@ class S3Store:
     """
 
     remote = True
+    is_partial = False
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class S3Store:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.location = str(place)
+        self.identities: tuple[str, ...] = (place.identity,)
         self._place, self._partials, self._clock, self._sleep = place, partials, clock, sleep
         self._bucket = Bucket(place)
         self._conditions_known = True

@@ -65,6 +65,11 @@ class BucketPlace:
         path = f"/{self.prefix}" if self.prefix else ""
         return f"s3://{self.bucket}{path}{'?' if options else ''}{'&'.join(options)}"
 
+    @property
+    def identity(self) -> str:
+        """Which place it is, however it is asked."""
+        return f"s3://{self.bucket}/{self.prefix} {self.endpoint_url.rstrip('/').lower()}".rstrip()
+
 
 def parse_bucket(text: str) -> BucketPlace:
     """Read `s3://…`. Raises UsageError; no message repeats what could be a secret."""

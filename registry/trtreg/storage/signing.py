@@ -48,9 +48,13 @@ class SignedStore:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.inner, self.trust = inner, trust
-        self.location, self.remote = inner.location, inner.remote
+        self.location, self.identities, self.remote = inner.location, inner.identities, inner.remote
         self._signer, self._tell = signer, tell
         self._told: set[str] = set()
+
+    @property
+    def is_partial(self) -> bool:
+        return self.inner.is_partial
 
     # --- blobs
 
