@@ -7,13 +7,15 @@ import hashlib
 import pytest
 
 from storage.samples import manifest_of
-from storage.signers import THEIRS, signed
+from storage.signers import OURS, THEIRS, signed
 from test_naming import with_content
 from trtreg.core.layout import blessed_name, manifest_name
 from trtreg.core.manifest import write_manifest
 from trtreg.core.records import to_json
 from trtreg.core.revocation import Criteria, revocation_of
+from trtreg.core.trust import split_record
 from trtreg.endorsing import endorse
+from trtreg.errors import UsageError
 from trtreg.naming import Names
 from trtreg.testing import MemoryStore
 
@@ -89,6 +91,46 @@ def test_what_names_bytes_that_are_missing_stays_unsigned(store: MemoryStore) ->
         "models",
         "manifests",
     }
+
+
+def test_where_a_trusted_key_has_signed_what_is_unsigned_may_be_anybodys(store: MemoryStore) -> None:
+    """Who came after the keys could have signed: it is signed only by who says so."""
+    list(endorse(store, signed(store).signed))
+    store.records["models/tiny/00000002.json"] = planted(store)
+    before = dict(store.records)
+
+    def again(**how: bool) -> dict[str, str]:
+        mine = signed(store)
+        return {e.name: e.problem for e in endorse(store, mine.signed, fits=mine.fits, **how)}
+
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match=r"models/tiny/00000002\.json") as refused:
+            again(dry_run=dry_run)
+        assert "--all-unsigned" in refused.value.hint
+        assert store.records == before
+    assert again(all_unsigned=True) == {"models/tiny/00000002.json": ""}
+    assert again() == {}
+
+
+def test_who_changes_keys_signs_only_what_the_old_one_had_signed(store: MemoryStore) -> None:
+    old = signed(store, trusted=(OURS, THEIRS), signer=THEIRS)
+    list(endorse(store, old.signed))
+    store.records["models/tiny/00000002.json"] = planted(store)
+    store.records["models/tiny/00000003.json"] = store.records["models/tiny/00000001.json"]
+    before = dict(store.records)
+    new = signed(store, trusted=(OURS, THEIRS))
+
+    done = {e.name for e in endorse(store, new.signed, fits=new.fits, instead_of=THEIRS.public.id)}
+
+    forged = {"models/tiny/00000002.json", "models/tiny/00000003.json"}
+    assert done == before.keys() - forged
+    assert {name: store.records[name] for name in forged} == {name: before[name] for name in forged}
+    assert not list(endorse(store, new.signed, fits=new.fits, instead_of=THEIRS.public.id))
+
+
+def planted(store: MemoryStore) -> bytes:
+    """A second revision of the model, unsigned, that is what its name says."""
+    return split_record(store.records["models/tiny/00000001.json"])[0].replace(b'"revision":1', b'"revision":2')
 
 
 def test_what_somebody_else_has_signed_is_left_alone(store: MemoryStore) -> None:

@@ -87,25 +87,31 @@ def distrust(ctx: click.Context, key_id: str) -> None:
 
 
 @key.command()
-@click.option("--instead-of", default="", metavar="ID", help="Sign anew what this trusted key has signed, too.")
+@click.option("--instead-of", default="", metavar="ID", help="Sign anew what this trusted key has signed.")
+@click.option("--all-unsigned", is_flag=True, help="Sign what is unsigned, though other records are signed already.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be signed, and what wouldn't.")
 @click.pass_context
-def sign(ctx: click.Context, instead_of: str, dry_run: bool) -> None:
-    """Sign the unsigned records that are in the store already, once they are found to be sound.
+def sign(ctx: click.Context, instead_of: str, all_unsigned: bool, dry_run: bool) -> None:
+    """Sign the records that are in the store since before there were keys, once they are found to be sound.
 
-    With --instead-of also those that another key has signed: for changing keys.
-    Exit 7 if any isn't. Nobody else should write to the store meanwhile.
+    Where a trusted key has signed others already, unsigned ones may be anybody's: only --all-unsigned signs them. With
+    --instead-of those that another key has signed, and no unsigned ones: for changing keys.
+    Exit 7 if any isn't sound. Nobody else should write to the store meanwhile.
     """
     from trtreg.wiring import endorse_store
 
     signed, unsound = 0, 0
     with progress_of(ctx) as progress:
-        for record in endorse_store(settings_of(ctx), progress, instead_of=instead_of, dry_run=dry_run):
+        for record in endorse_store(
+            settings_of(ctx), progress, instead_of=instead_of, all_unsigned=all_unsigned, dry_run=dry_run
+        ):
             if record.problem:
                 unsound += 1
                 click.echo(on_one_line(f"{record.name}: {record.problem}"), err=True)
             else:
                 signed += 1
+                if dry_run:
+                    click.echo(on_one_line(f"{record.name}: it is sound"), err=True)
     click.echo(f"{'would sign' if dry_run else 'signed'} {signed} records")
     if unsound:
         raise Untrusted(f"{unsound} records aren't sound and stay unsigned", hint="remove them, or build them anew")

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen, Request
-    from trtreg.core.trust import Trailer
     from trtreg.diagnosis import Diagnosis
     from trtreg.endorsing import Endorsed
     from trtreg.intake import Intake
@@ -183,9 +182,14 @@ def open_store(settings: Settings, progress: Progress) -> SignedStore:
 
 
 def endorse_store(
-    settings: Settings, progress: Progress, *, instead_of: str = "", dry_run: bool = False
+    settings: Settings,
+    progress: Progress,
+    *,
+    instead_of: str = "",
+    all_unsigned: bool = False,
+    dry_run: bool = False,
 ) -> Iterator[Endorsed]:
-    """Sign what is in the store already, also what the key `instead_of` has signed; see `endorsing`.
+    """Sign what is in the store already: what is unsigned, or what the key `instead_of` has signed; see `endorsing`.
 
     Raises UsageError where there is no key to sign with, or that one isn't trusted.
     """
@@ -200,11 +204,14 @@ def endorse_store(
             f"the key {instead_of} isn't trusted here, so nothing can be said for what it has signed",
             hint="trtreg key ls lists those that are; distrust it afterwards",
         )
-
-    def replaces(name: str, content: bytes, trailer: Trailer) -> bool:
-        return bool(instead_of) and trailer.key_id == instead_of and store.fits(name, content, trailer)
-
-    return endorse(store.inner, store.signed, replaces=replaces, dry_run=dry_run)
+    return endorse(
+        store.inner,
+        store.signed,
+        fits=store.fits,
+        instead_of=instead_of,
+        all_unsigned=all_unsigned,
+        dry_run=dry_run,
+    )
 
 
 def deliver(engine: Engine, destination: str) -> Path:

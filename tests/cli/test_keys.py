@@ -11,7 +11,7 @@ import pytest
 
 from cli.conftest import Answer, Console
 from small_models import write_classifier
-from trtreg.core.trust import parse_key
+from trtreg.core.trust import parse_key, split_record
 
 
 @pytest.fixture
@@ -104,11 +104,33 @@ def test_old_records_are_refused_until_they_are_signed(bare_console: Console, bu
     assert "is unsigned" in refused.refused(7)
     assert "trtreg key sign" in refused.err
 
-    assert bare_console("key", "sign", "--dry-run").line.startswith("would sign ")
+    dry = bare_console("key", "sign", "--dry-run")
+    assert dry.line.startswith("would sign ")
+    assert "models/tiny/00000001.json: it is sound" in dry.err
     assert bare_console("get", "tiny", "--no-build").code == 7
     assert bare_console("key", "sign").line.startswith("signed ")
     assert bare_console("key", "sign").line == "signed 0 records"
 
+    assert bare_console("get", "tiny", "--no-build") == built
+
+
+def test_what_came_unsigned_after_the_keys_is_signed_only_by_who_says_so(
+    bare_console: Console, built: Answer, tmp_path: Path
+) -> None:
+    key = parse_key(bare_console("key", "new").line)
+    bare_console("key", "sign")
+    (pointer,) = (tmp_path / "trtreg-home" / "store").glob("manifests/*/blessed")
+    content = split_record(pointer.read_bytes())[0]
+    pointer.unlink()
+    pointer.write_bytes(content)
+
+    refused = bare_console("key", "sign")
+    assert "signed by a trusted key" in refused.refused(2)
+    assert "--all-unsigned" in refused.err
+    assert bare_console("key", "sign", "--instead-of", key.id).code == 0
+    assert pointer.read_bytes() == content
+
+    assert bare_console("key", "sign", "--all-unsigned").line == "signed 1 records"
     assert bare_console("get", "tiny", "--no-build") == built
 
 
