@@ -288,3 +288,44 @@ def test_where_all_must_answer_one_that_is_out_of_reach_stops_it(two: Two) -> No
     ):
         with pytest.raises(Unreachable):
             ask()
+
+
+# --- models
+
+
+def revision(number: int) -> str:
+    return f"models/tiny/{number:08}.json"
+
+
+def test_a_model_is_not_written_while_any_store_that_may_know_a_newer_one_is_out_of_reach(two: Two) -> None:
+    """It would be a second revision of that number, and nobody would see it once the other store is back."""
+    two.far.insert_record(revision(5), b"")
+    two.far.away = True
+    with pytest.raises(Unreachable, match="tiny without far: far doesn't answer") as raised:
+        two.both.insert_record(revision(1), b"")
+    assert raised.value.hint == "is it on?"
+    assert not two.near.records
+    assert two.both.insert_record(MANIFEST, b"")
+
+
+@pytest.mark.parametrize("far_read_only", [True, False])
+def test_a_model_is_changed_where_the_newest_of_its_revisions_is_kept(tmp_path: Path, far_read_only: bool) -> None:
+    two = Two(tmp_path, far_read_only=far_read_only)
+    two.far.insert_record(revision(5), b"")
+    for number in (1, 5, 6):
+        with pytest.raises(UsageError, match="tiny is kept in far") as raised:
+            two.both.insert_record(revision(number), b"")
+        assert "there" in raised.value.hint
+    assert not two.near.records
+    assert two.both.insert_record("models/tiny2/00000001.json", b"")
+
+
+def test_older_revisions_in_another_store_keep_nobody_from_changing_a_model(two: Two) -> None:
+    for number in (4, 5):
+        two.near.insert_record(revision(number), b"")
+    for number in (3, 4, 5):
+        two.far.insert_record(revision(number), b"")
+    assert two.both.insert_record(revision(6), b"")
+    assert not two.both.insert_record(revision(6), b"another")
+    assert not two.both.insert_record(revision(3), b"taken")
+    assert sorted(two.near.records) == [revision(number) for number in (4, 5, 6)]

@@ -7,6 +7,8 @@ written to the same one. So every layer can be read, verified and pruned alone.
 - Records are read where they are written first, then in order. They are never copied nearer: one that a pointer or a
   revocation has replaced at its origin must not live on in a copy.
 - Writes go to the first layer that isn't read-only. A name is taken when any layer has it.
+- A model is written only where its newest revision is, and only when every layer has answered: revisions are counted,
+  and the same number must not be given twice.
 - A layer that can't be reached is passed over with one warning, and asked again after a while. What can't be answered
   without any of them is Unreachable.
 """
@@ -20,8 +22,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
-from trtreg.core.layout import MANIFESTS
-from trtreg.errors import NotFound, ReadOnly, TrtregError, Unreachable, Untrusted
+from trtreg.core.layout import MANIFESTS, models_of, parse_model_revision
+from trtreg.errors import NotFound, ReadOnly, TrtregError, Unreachable, Untrusted, UsageError
 from trtreg.storage.reaching import is_out_of_room
 
 if TYPE_CHECKING:
@@ -143,6 +145,8 @@ class LayeredStore:
     def insert_record(self, name: str, content: bytes) -> bool:
         own = self.writable
         others = [layer for layer in self.layers if layer.store is not own]
+        if others and (model := parse_model_revision(name)):
+            self._require_newest(own, others, model[0])
         if others and any(self._ask(lambda store: store.read_record(name) is not None, others, answer_needed=False)):
             return False
         return own.insert_record(name, content)
@@ -179,6 +183,25 @@ class LayeredStore:
     def origin(self) -> Layer | None:
         """The layer that is written to; None where all are read-only."""
         return next((layer for layer in self.layers if not layer.read_only), None)
+
+    def _require_newest(self, own: Store, others: Sequence[Layer], model: str) -> None:
+        """Raise unless the newest revision of the model is in `own`, or there is none: Unreachable if that can't be
+        known, UsageError if it is elsewhere. A change would be lost with the next one that is made there."""
+        newest = _newest_revision(own, model)
+        for layer in others:
+            try:
+                theirs = _newest_revision(layer.store, model)
+            except Unreachable as error:
+                where = layer.store.location
+                raise Unreachable(
+                    f"can't change the model {model} without {where}: {error.message}", hint=error.hint
+                ) from error
+            if theirs > newest:
+                raise UsageError(
+                    f"the model {model} is kept in {layer.store.location}, where it has come to revision {theirs}; "
+                    f"what is written here goes to {own.location}",
+                    hint="change it there, or give the model here another name",
+                )
 
     def _all_writable(self) -> list[Layer]:
         """At least one. Raises UsageError."""
@@ -236,6 +259,11 @@ class LayeredStore:
         if what not in self._told:
             self._told.add(what)
             self._warn(f"warning: {what}{detail}")
+
+
+def _newest_revision(store: Store, model: str) -> int:
+    parsed = map(parse_model_revision, store.record_names(models_of(model)))
+    return max((found[1] for found in parsed if found), default=0)
 
 
 def _sha256(blob: StoredBlob) -> str:
