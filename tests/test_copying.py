@@ -125,6 +125,81 @@ def test_a_model_that_was_changed_in_both_stores_is_told_and_left(copying: Copyi
     assert copying.target.records == there
 
 
+def test_a_model_that_was_changed_in_the_copy_is_left_however_far_its_origin_has_come(copying: Copying) -> None:
+    copying.copy()
+    add_model(copying.target, "tiny", b"two", digest="ef" * 32, alias="canary")
+    for n in range(12):
+        add_model(copying.source, "tiny", b"%d" % n, digest=f"{n:02}" * 32)
+        there = dict(copying.target.records)
+        copied = copying.copy()
+        assert len(copied.skipped) == 1
+        assert copied.skipped[0].startswith("models/tiny/00000002.json ")
+        assert copying.target.records == there
+
+
+def test_a_model_whose_copy_has_gone_on_is_left_and_needs_no_word(copying: Copying) -> None:
+    copying.copy()
+    add_model(copying.target, "tiny", b"two", digest="ef" * 32)
+    there = dict(copying.target.records)
+    assert copying.copy().skipped == ()
+    assert copying.target.records == there
+
+
+def test_a_model_that_is_signed_anew_is_the_same(copying: Copying) -> None:
+    copying.copy()
+    name = "models/tiny/00000001.json"
+    source = signed(copying.source)
+    source.replace_record(name, copying.source.records[name])
+    add_model(source, "tiny", b"second source", digest="cd" * 32)
+    assert copying.copy().skipped == ()
+    assert "models/tiny/00000002.json" in copying.target.records
+
+
+def test_a_model_that_is_changed_in_the_copy_while_it_is_copied_keeps_that_change(copying: Copying) -> None:
+    class Busy(MemoryStore):
+        def insert_record(self, name: str, content: bytes) -> bool:
+            if name == "models/tiny/00000002.json" and name not in self.records:
+                add_model(there, "tiny", b"two", digest="ef" * 32, alias="canary")
+            return super().insert_record(name, content)
+
+    copying.copy()
+    there, copying.target = copying.target, Busy(location="to", clock=lambda: copying.now)
+    copying.target.records, copying.target.contents = there.records, there.contents
+    copying.target.modified = there.modified
+    for n in range(3):
+        add_model(copying.source, "tiny", b"%d" % n, digest=f"{n:02}" * 32)
+    assert len(copying.copy().skipped) == 1
+    model = Names(there).read("tiny")
+    assert model is not None
+    assert model.aliases == {"prod": 1, "canary": 2}
+
+
+@pytest.mark.parametrize("pointer", [b"\xff\xfe", b""])
+def test_a_pointer_that_is_none_is_left_when_what_was_refused_goes(copying: Copying, pointer: bytes) -> None:
+    copying.copy()
+    publish(copying.source, b"plan", log=b"log", state=EngineState.REJECTED)
+    copying.target.replace_record(blessed_name(copying.engine.key), pointer)
+    assert copying.copy().withdrawn == 1
+
+
+@pytest.mark.parametrize("judged", [EngineState.REJECTED, EngineState.PUBLISHED])
+def test_what_waited_and_was_judged_since_waits_no_longer_in_the_copy(copying: Copying, judged: EngineState) -> None:
+    waiting = publish(copying.source, b"waiting", state=EngineState.UNPROVEN, device="x")
+    copying.copy()
+    publish(copying.source, b"waiting", state=judged, device="x")
+    copying.copy()
+    assert publisher(copying.target).find_unproven(waiting.key) is None
+    assert copying.are_equal()
+
+
+def test_what_waits_although_it_was_refused_is_given_to_nobody(copying: Copying) -> None:
+    refused = publish(copying.source, b"waiting", state=EngineState.UNPROVEN, device="x")
+    waiting = dict(copying.source.records)
+    publish(copying.source, b"waiting", state=EngineState.REJECTED, device="x")
+    copying.source.records |= waiting
+    assert publisher(copying.source).find_unproven(refused.key) is None
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_record_without_its_blob_is_told_and_not_copied(copying: Copying, damaged: bool) -> None:
     file = stored("x", b"plan")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtreg.core.files import REFRESHED_AFTER, StoredFile
+from trtreg.core.key import Key
 from trtreg.core.layout import (
     CONDEMNED,
     MANIFESTS,
@@ -20,13 +21,20 @@ from trtreg.core.layout import (
     REVOCATIONS,
     TIMINGS,
     UNPROVEN,
+    blessed_name,
+    manifest_name,
+    model_name,
+    models_of,
+    newest_revisions,
     parse_model_revision,
+    unproven_name,
 )
+from trtreg.core.lifecycle import EngineState
 from trtreg.errors import NotFound, Untrusted
-from trtreg.inventory import found_in, model_digests
+from trtreg.inventory import found_in, model_digests, parse_engine_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from trtreg.core.files import StoredBlob
@@ -60,6 +68,7 @@ class Copier:
         self._source, self._target, self._progress, self._now = source, target, progress, now
         self._scratch = scratch / "blob"
         self._copied = Copied()
+        self._changed_there: set[str] = set()
 
     def copy(self, *, model: str = "") -> Copied:
         """All of it, or what belongs to the model of that name. Raises NotFound for a model that isn't there,
@@ -103,23 +112,50 @@ class Copier:
     def _changed(self, names: Iterable[str], theirs: set[str]) -> dict[str, bytes]:
         """The records to write: those that the target lacks or has otherwise."""
         found = {}
-        newest = _newest_revisions(theirs)
+        models: defaultdict[str, list[int]] = defaultdict(list)
+        newest = newest_revisions(theirs)
         for name in names:
             if revision := parse_model_revision(name):
-                # Only the newest revision counts, and the target's own are never overwritten.
-                if revision[1] <= newest.get(revision[0], 0):
-                    self._compare_models(name, theirs)
-                    continue
+                models[revision[0]].append(revision[1])
             elif name in theirs and name.endswith(".json") and not name.startswith((MANIFESTS, REJECTED, REFITS)):
                 continue  # Written once and never again.
-            content = self._source.read_record(name)
-            if content is not None and (name not in theirs or self._target.read_record(name) != content):
-                found[name] = content
+            else:
+                content = self._source.read_record(name)
+                if content is not None and (name not in theirs or self._target.read_record(name) != content):
+                    found[name] = content
+        for model, revisions in models.items():
+            found |= self._newer(model, revisions, newest.get(model, 0))
         return found
 
-    def _compare_models(self, name: str, theirs: set[str]) -> None:
-        if name in theirs and self._target.read_record(name) != self._source.read_record(name):
-            self._skip(f"{name} differs: the model has been changed in both stores")
+    def _newer(self, model: str, revisions: Collection[int], newest: int) -> dict[str, bytes]:
+        """The revisions of a model that come after the target's newest one; none if the source doesn't go on from
+        there, as what was changed in the target alone would be hidden by them."""
+        common = min(newest, max(revisions))
+        if newest and not self._is_same(model_name(model, common)):
+            in_both = common in revisions and self._target.read_record(model_name(model, common)) is not None
+            self._skip(
+                f"{model_name(model, common)} differs: the model has been changed in both stores"
+                if in_both
+                # Only the newest revisions are kept.
+                else f"{model_name(model, common)} isn't in both stores any more, so that nobody can tell whether the "
+                f"model has been changed in both; without {models_of(model)} the target takes the source's"
+            )
+            return {}
+        found = {}
+        for revision in sorted(revisions):
+            if revision > newest:
+                content = self._source.read_record(model_name(model, revision))
+                if content is None:
+                    continue  # Outdated meanwhile.
+                found[model_name(model, revision)] = content
+        return found
+
+    def _is_same(self, name: str) -> bool:
+        """Whether both have it with the same content, whoever signed it."""
+        ours, theirs = self._source.read_record(name), self._target.read_record(name)
+        if ours is None or theirs is None:
+            return False
+        return found_in(name, ours).content == found_in(name, theirs).content
 
     # --- blobs
 
@@ -185,6 +221,7 @@ class Copier:
         return sorted(records, key=rank)
 
     def _write(self, name: str, content: bytes) -> None:
+        model = parse_model_revision(name)
         if name.endswith("/blessed"):
             plan = found_in(name, content).content.decode(errors="replace").strip()
             if self._target.read_record(f"{name.removesuffix('blessed')}{plan}.json") is None:
@@ -192,33 +229,42 @@ class Copier:
             self._target.replace_record(name, content)
         elif name.startswith((MANIFESTS, REJECTED, REFITS)):
             self._target.replace_record(name, content)
+        elif model and model[0] in self._changed_there:
+            return
         elif not self._target.insert_record(name, content):
-            return  # Somebody else's, a moment ago.
+            # Somebody else's, a moment ago.
+            if model and not self._is_same(name):
+                self._changed_there.add(model[0])
+                self._skip(f"{name} differs: the model is being changed in both stores")
+            return
         self._copied.records += 1
 
     def _withdraw(self, wanted: Iterable[str], names: Iterable[str]) -> None:
-        """What was published when it was copied, and refused by the gate since, isn't served here, either."""
+        """What the gate has judged since it was copied isn't served here, either, and waits here no longer."""
         there = set(names)
         for name in wanted:
-            published = name.replace(REJECTED, MANIFESTS, 1)
-            if not name.startswith(REJECTED) or published in there:
+            parsed = parse_engine_name(name)
+            if parsed is None:
                 continue
-            if self._target.read_record(published) is None or self._source.read_record(published) is not None:
-                continue
-            pointer = f"{published.rpartition('/')[0]}/blessed"
-            content = self._target.read_record(pointer)
-            if content is not None and found_in(pointer, content).content.decode().strip() in published:
-                self._target.delete_record(pointer)
-            self._target.delete_record(published)
-            self._copied.withdrawn += 1
+            state, key, plan = parsed
+            if state is EngineState.REJECTED:
+                pointer = blessed_name(Key(key))
+                if self._is_outdated(manifest_name(Key(key), plan), there):
+                    content = self._target.read_record(pointer)
+                    if content is not None and found_in(pointer, content).content.strip() == plan.encode():
+                        self._target.delete_record(pointer)
+                    self._delete(manifest_name(Key(key), plan))
+            if state is not EngineState.UNPROVEN and self._is_outdated(unproven_name(Key(key), plan), there):
+                self._delete(unproven_name(Key(key), plan))
+
+    def _is_outdated(self, name: str, there: Collection[str]) -> bool:
+        if name in there or self._target.read_record(name) is None:
+            return False
+        return self._source.read_record(name) is None
+
+    def _delete(self, name: str) -> None:
+        self._target.delete_record(name)
+        self._copied.withdrawn += 1
 
     def _skip(self, what: str) -> None:
         self._copied.skipped += (what,)
-
-
-def _newest_revisions(names: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        if parsed := parse_model_revision(name):
-            found[parsed[0]] = max(parsed[1], found.get(parsed[0], 0))
-    return found

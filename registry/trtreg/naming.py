@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trtreg.core.layout import MODELS, model_name, models_of, parse_model_revision
+from trtreg.core.layout import MODELS, model_name, models_of, newest_revisions, parse_model_revision
 from trtreg.core.model import MODEL_SCHEMA, Model
 from trtreg.core.records import MalformedRecord, from_json, to_json
 from trtreg.errors import Unreachable, Untrusted
@@ -65,11 +65,7 @@ class Names:
 
     def revisions(self) -> dict[str, int]:
         """The revision in force of every model, by name."""
-        found: dict[str, int] = {}
-        for record in self._store.record_names(MODELS):
-            if parsed := parse_model_revision(record):
-                found[parsed[0]] = max(parsed[1], found.get(parsed[0], 0))
-        return found
+        return newest_revisions(self._store.record_names(MODELS))
 
     def read(self, name: str) -> Model | None:
         """The model as it is now; None for a name that the store doesn't know."""

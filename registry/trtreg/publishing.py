@@ -65,7 +65,11 @@ class Publisher:
 
     def find_unproven(self, key: Key) -> Manifest | None:
         """A plan for `key` that waits in quarantine. Raises Untrusted; Revoked if all that there are were withdrawn."""
-        names = self._store.record_names(f"{UNPROVEN}{key}/")
+        names = list(self._store.record_names(f"{UNPROVEN}{key}/"))
+        if names:
+            # Whoever refused it may have been ended before the last of its deletions.
+            refused = {name.replace(REJECTED, UNPROVEN, 1) for name in self._store.record_names(f"{REJECTED}{key}/")}
+            names = [name for name in names if name not in refused]
         waiting = [manifest for name in names if (manifest := self._read(name, key))]
         standing = (m for m in waiting if self._revoked(key, m.plan_digest) is None)
         return next(standing, None) or (self._in_force(waiting[0]) if waiting else None)

@@ -6,8 +6,13 @@ TensorRT's timings.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trtreg.core.digest import is_digest
 from trtreg.core.key import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RECORD_LIMIT = 64 << 20
 """Bytes of the largest record: nobody writes, nor reads, a larger one."""
@@ -79,3 +84,12 @@ def parse_model_revision(record: str) -> tuple[str, int] | None:
     ):
         return None
     return place, int(digits)
+
+
+def newest_revisions(records: Iterable[str]) -> dict[str, int]:
+    """The highest revision of every model, by name, among those names of records."""
+    found: dict[str, int] = {}
+    for record in records:
+        if parsed := parse_model_revision(record):
+            found[parsed[0]] = max(parsed[1], found.get(parsed[0], 0))
+    return found
