@@ -38,7 +38,9 @@ class Site:
         self.store, self.catalog = Read(), MemoryCatalog()
         self.names = Names(self.store, pause=lambda _: None)
         self.said: list[str] = []
-        self.index = Index(names=self.names, catalog=catalog or (lambda: self.catalog), warn=self.said.append)
+        self.index = Index(
+            names=self.names, catalog=catalog or (lambda: self.catalog), warn=self.said.append, adopts=True
+        )
 
     def add(self, name: str, *contents: str) -> Model:
         model = self.names.read(name) or Model(name=name)

@@ -17,9 +17,15 @@ def store() -> None:
 
 
 @store.command("rebuild-catalog")
+@click.option(
+    "--adopt/--no-adopt",
+    default=None,
+    help="Write models that only the catalog knows, from before the store kept them, into the store, or forget them. "
+    "Without either they are written where signatures are off, else left alone and named.",
+)
 @loudness_options
 @click.pass_context
-def rebuild_catalog(ctx: click.Context) -> None:
+def rebuild_catalog(ctx: click.Context, adopt: bool | None) -> None:
     """Make the catalog again from the store: models, and engines in every state.
 
     Nothing is lost with the catalog's database: the store has it all. What the catalog lists and the store doesn't know
@@ -28,9 +34,14 @@ def rebuild_catalog(ctx: click.Context) -> None:
     from trtreg.wiring import rebuild_catalog
 
     with progress_of(ctx) as progress:
-        rebuilt = rebuild_catalog(settings=settings_of(ctx), progress=progress)
+        rebuilt = rebuild_catalog(settings=settings_of(ctx), progress=progress, adopt=adopt)
     for damage in rebuilt.skipped:
         click.echo(f"skipped: {on_one_line(damage)}", err=True)
+    if rebuilt.unstored:
+        from trtreg.indexing import only_listed
+
+        left = only_listed(rebuilt.unstored)
+        click.echo(on_one_line(f"left alone: {left.message}; {left.hint}"), err=True)
     forgotten = f"; {rebuilt.forgotten} that the store doesn't know are forgotten" if rebuilt.forgotten else ""
     click.echo(f"{rebuilt.models} models, {rebuilt.versions} versions, {rebuilt.engines} engines{forgotten}")
     if rebuilt.skipped:

@@ -1,6 +1,8 @@
 """The catalog as an index of the models in the store: brought up to date before it is asked.
 
 The store is the truth. What a catalog from before that was so knows, and the store doesn't, is written into the store.
+Where signatures count, only when somebody asks for that: whoever may write to the database can put a model into it, and
+what is written into the store is signed here.
 """
 
 from __future__ import annotations
@@ -8,10 +10,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trtreg.errors import Unreachable, Untrusted
+from trtreg.errors import Unreachable, Untrusted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trtreg.core.model import Model, ModelVersion
     from trtreg.interfaces import Catalog
@@ -23,10 +25,13 @@ class Index:
 
     catalog  opened when first needed
     warn     told, in a line, what is damaged or out of reach and isn't needed
+    adopts   whether what only the catalog knows is written into the store without being asked for
     """
 
-    def __init__(self, *, names: Names, catalog: Callable[[], Catalog], warn: Callable[[str], None]) -> None:
-        self._names, self._open_catalog, self._warn = names, catalog, warn
+    def __init__(
+        self, *, names: Names, catalog: Callable[[], Catalog], warn: Callable[[str], None], adopts: bool
+    ) -> None:
+        self._names, self._open_catalog, self._warn, self._adopts = names, catalog, warn, adopts
 
     @cached_property
     def _catalog(self) -> Catalog:
@@ -54,9 +59,12 @@ class Index:
     def update(self) -> dict[str, int]:
         """List what the store has and the catalog hasn't, in that revision; the revisions in the store."""
         listed = self._catalog.revisions()
-        for name in sorted(name for name, revision in listed.items() if not revision):
-            if model := self.unstored(name):
-                self._catalog.index_model(self.adopt(model))
+        try:
+            self.take_in(*sorted(name for name, revision in listed.items() if not revision))
+        except UsageError as error:
+            if self._adopts:
+                raise
+            self._warn(f"warning: not listed: {error.message}; {error.hint}")
         stored = self._names.revisions()
         for name in sorted(name for name, revision in stored.items() if listed.get(name) != revision):
             try:
@@ -65,6 +73,15 @@ class Index:
             except Untrusted as error:
                 self._warn(f"warning: {name} isn't listed: {error.message}")
         return stored
+
+    def take_in(self, *names: str) -> None:
+        """Write those of these models into the store that only the catalog knows. Raises UsageError for them where that
+        must be asked for."""
+        unstored = [model for name in names if (model := self.unstored(name))]
+        if unstored and not self._adopts:
+            raise only_listed([model.name for model in unstored])
+        for model in unstored:
+            self.show(self.adopt(model))
 
     def unstored(self, name: str) -> Model | None:
         """The model, if the catalog knows it from before models were kept in the store."""
@@ -87,3 +104,11 @@ class Index:
                 "and what the catalog alone had comes last"
             )
         return adopted
+
+
+def only_listed(names: Sequence[str]) -> UsageError:
+    """What is said of models that only the catalog knows, where signatures count."""
+    return UsageError(
+        f"only the catalog knows {', '.join(names)}, and nobody has signed that",
+        hint="trtreg store rebuild-catalog --adopt signs and stores it, --no-adopt forgets it",
+    )

@@ -12,7 +12,7 @@ from trtreg.core.files import StoredFile
 from trtreg.core.model import Model, ModelFacts, ModelVersion, Sample
 from trtreg.core.names import ModelName, require_alias, require_name
 from trtreg.core.records import MalformedRecord, from_plain, to_plain
-from trtreg.errors import NotFound, TrtregError, UsageError
+from trtreg.errors import NotFound, TrtregError, Untrusted, UsageError
 from trtreg.resolving import Resolver
 
 if TYPE_CHECKING:
@@ -55,14 +55,15 @@ class Models:
     ) -> None:
         self._open_catalog, self._store, self._workshop = catalog, store, workshop
         self._notes, self._hash_file, self._warn, self._clock = notes, hash_file, warn, clock
-        self._names = names
+        self._names, self._policy = names, policy
         self._resolver = Resolver(store=store, names=names, notes=notes, refresh=refresh, policy=policy, clock=clock)
 
     @cached_property
     def _index(self) -> Index:
         from trtreg.indexing import Index  # none of a hit's business
 
-        return Index(names=self._names, catalog=self._open_catalog, warn=self._warn)
+        # Without a policy nobody looks at signatures, and what is written means nothing that it didn't before.
+        return Index(names=self._names, catalog=self._open_catalog, warn=self._warn, adopts=not self._policy)
 
     # --- finding -------------------------------------------------------------------------------------------
 
@@ -90,18 +91,30 @@ class Models:
 
     def source_of(self, manifest: Manifest) -> ModelVersion | None:
         """The version that an engine was made from: the one it names, if that still has these contents, else
-        another of the same contents, with the sample that it was calibrated on if there is one."""
-        same = self._index.versions(digest=manifest.model_digest)
+        another of the same contents, with the sample that it was calibrated on if there is one.
+
+        All of it as the store has it: the catalog, which nobody signs, only says where to look."""
+        listed = {v.name for v in self._index.versions(digest=manifest.model_digest)}
+        models = [self._readable(name) for name in sorted(listed)]
+        same = [v for model in models if model for v in model.all() if v.facts.digest == manifest.model_digest]
         calibration = manifest.recipe.calibration
         fit = [v for v in same if not calibration or any(s.file.sha256 == calibration for s in v.samples)]
         named = [v for v in fit if str(v) == manifest.provenance.model]
         return next(iter(named or fit or same), None)
 
+    def _readable(self, name: str) -> Model | None:
+        try:
+            return self._names.read(name)
+        except Untrusted as error:
+            self._warn(f"warning: {name} is passed over: {error.message}")
+            return None
+
     def _bring_in(self, name: str) -> str:
         """Bring a model into the store that only the catalog knows; why that can't be found out, if it can't."""
         try:
-            if model := self._index.unstored(name):
-                self._index.show(self._index.adopt(model))
+            self._index.take_in(name)
+        except UsageError as error:
+            return f"; {error.message}: {error.hint}"
         except TrtregError as error:
             return f"; the catalog may know it from before, but {error.message}"
         return ""
@@ -229,8 +242,8 @@ class Models:
 
     def _change(self, name: str, how: Callable[[Model], Model]) -> Model:
         """Let `how` change the model: in the store first, then in the catalog."""
-        if not self._names.revision(name) and (unstored := self._index.unstored(name)):
-            self._index.adopt(unstored)
+        if not self._names.revision(name):
+            self._index.take_in(name)
         model = self._names.change(name, how)
         self._resolver.saw(model)
         self._index.show(model)

@@ -31,13 +31,15 @@ _PLACES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
     """What the catalog lists now. `skipped` names the store's records that are damaged, and says what is wrong;
-    `forgotten` counts the engines and models that were listed and that the store doesn't know."""
+    `forgotten` counts the engines and models that were listed and that the store doesn't know; `unstored` are models
+    that only the catalog knows, from before they were kept in the store, and that were left as they are."""
 
     models: int
     versions: int
     engines: int
     forgotten: int
     skipped: tuple[str, ...]
+    unstored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Rebuilder:
     """Makes what `catalog` lists agree with what `store` has. What is right already stays as it is.
 
     is_revoked  whether a plan of a key was withdrawn
+    adopt       whether models that only the catalog knows are written into the store, or forgotten; None leaves them
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class Rebuilder:
         names: Names,
         catalog: Catalog,
         is_revoked: Callable[[Key, str], bool],
+        adopt: bool | None,
         progress: Progress,
     ) -> None:
         self._store, self._names, self._catalog = store, names, catalog
-        self._is_revoked, self._progress = is_revoked, progress
+        self._is_revoked, self._adopt, self._progress = is_revoked, adopt, progress
+        self._unstored: list[str] = []
         self._skipped: list[str] = []
 
     def rebuild(self) -> Rebuilt:
@@ -84,18 +89,23 @@ class Rebuilder:
             engines=len(engines),
             forgotten=forgotten,
             skipped=tuple(dict.fromkeys(self._skipped)),
+            unstored=tuple(self._unstored),
         )
 
     # --- models ----------------------------------------------------------------------------------------------
 
     def _rebuild_models(self) -> int:
         """How many were forgotten."""
-        index = Index(names=self._names, catalog=lambda: self._catalog, warn=self._progress.say)
+        index = Index(names=self._names, catalog=lambda: self._catalog, warn=self._progress.say, adopts=False)
         unsaved = set()
         for name, revision in self._catalog.revisions().items():
             try:
                 if not revision and (model := index.unstored(name)):
-                    index.adopt(model)
+                    if self._adopt:
+                        index.adopt(model)
+                    elif self._adopt is None:
+                        self._unstored.append(name)
+                        unsaved.add(name)
             except Untrusted as error:
                 self._skipped.append(error.message)
                 unsaved.add(name)

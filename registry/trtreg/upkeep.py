@@ -14,6 +14,7 @@ from trtreg.core.layout import REVOCATIONS
 from trtreg.core.lease import key_subject
 from trtreg.core.records import MalformedRecord
 from trtreg.core.revocation import read_revocation
+from trtreg.core.trust import Signatures
 from trtreg.errors import NotFound, Unreachable, Untrusted, UsageError
 from trtreg.indexing import Index
 from trtreg.inventory import take_inventory
@@ -163,7 +164,13 @@ class Keeper:
 
     def _adopt_models(self) -> None:
         """What only a catalog knows, from before models were kept in the store, must not look like nobody's."""
-        Index(names=Names(self._store), catalog=self._catalog, warn=self._progress.say).update()
+        index = Index(
+            names=Names(self._store),
+            catalog=self._catalog,
+            warn=self._progress.say,
+            adopts=self._store.trust.mode is Signatures.OFF,
+        )
+        index.take_in(*self._catalog().revisions())
 
     def _revoked(self, store: Store) -> Collection[str]:
         found: set[str] = set()

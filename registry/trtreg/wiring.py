@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trtreg.catalog.url import sqlite_path
 from trtreg.config import Settings, load_settings
+from trtreg.core.trust import Signatures
 from trtreg.errors import Unreachable, UsageError
 from trtreg.finding import Engine, Finder
 from trtreg.keys import signer_of, trust_of
@@ -145,8 +146,12 @@ def open_bisector(settings: Settings, progress: Progress = SILENT) -> Bisector:
     )
 
 
-def rebuild_catalog(*, settings: Settings, progress: Progress = SILENT) -> Rebuilt:
-    """Make the catalog again from the store."""
+def rebuild_catalog(*, settings: Settings, progress: Progress = SILENT, adopt: bool | None = None) -> Rebuilt:
+    """Make the catalog again from the store.
+
+    adopt  whether models that only the catalog knows are written into the store, or forgotten. None: the first where
+           signatures are off; else they are left as they are
+    """
     from trtreg.rebuilding import Rebuilder
 
     parts = _Parts(settings, progress, None)
@@ -155,6 +160,7 @@ def rebuild_catalog(*, settings: Settings, progress: Progress = SILENT) -> Rebui
         names=parts.names,
         catalog=parts.catalog,
         is_revoked=lambda key, plan_digest: parts.revocations.why(key, plan_digest) is not None,
+        adopt=True if adopt is None and parts.trust.mode is Signatures.OFF else adopt,
         progress=progress,
     ).rebuild()
 

@@ -205,6 +205,23 @@ def test_damaged_records_are_named_and_the_others_are_listed(own: Console, catal
 # --- a catalog from before -----------------------------------------------------------------------------------
 
 
+def test_where_signatures_count_what_the_catalog_alone_knows_is_stored_by_who_says_so(
+    own: Console, catalog: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "home" / "store" / "models"
+    models.rename(tmp_path / "as it was")
+    migration.downgrade(f"sqlite:///{catalog}", "0001")
+    own("key", "new")
+
+    assert "rebuild-catalog --adopt" in own("get", "tiny@prod").err
+    left = own("store", "rebuild-catalog")
+    assert (left.code, models.exists()) == (0, False)
+    assert "left alone: only the catalog knows tiny, and nobody has signed that" in left.err
+
+    assert own("store", "rebuild-catalog", "--adopt").line == "1 models, 1 versions, 0 engines"
+    assert own("get", "tiny@prod").code == 0
+
+
 @pytest.mark.parametrize("first", [("get", "tiny@prod"), ("model", "ls"), ("store", "rebuild-catalog"), ()], ids=str)
 def test_a_catalog_that_knew_the_models_alone_loses_none(
     own: Console, catalog: Path, tmp_path: Path, first: tuple[str, ...]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,16 @@ from registry.test_quarantine import elsewhere
 from small_models import write_classifier
 from storage.signers import OURS, THEIRS, Key
 from trtreg import wiring
+from trtreg.catalog.sql import SqlCatalog
 from trtreg.core.names import parse_model_name
 from trtreg.core.request import Request
+from trtreg.core.retention import Policy
 from trtreg.core.trust import Trailer, signed_message, split_record
-from trtreg.errors import BadSignature, Miss, UnknownSigner, Unproven, Unsigned, Untrusted
+from trtreg.errors import BadSignature, Miss, NotFound, UnknownSigner, Unproven, Unsigned, Untrusted, UsageError
 from trtreg.keys import new_key
 from trtreg.probing import Chosen
 from trtreg.registry import Registry
+from trtreg.upkeep import Keeper
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,59 @@ def test_a_listing_is_not_believed_when_a_plan_is_to_be_loaded(world: World) -> 
 
     with pytest.raises(Exception, match="the store has no record of"):
         world.reader().judge_again(world.key)
+
+
+# --- the catalog --------------------------------------------------------------------------------------------
+
+
+def test_what_the_gate_goes_by_is_read_from_the_store_whatever_the_catalog_says(world: World) -> None:
+    """Tolerance, samples and source: what it then signs rests on them."""
+    catalog = SqlCatalog(f"sqlite:///{world.folder}/farm/catalog.db")
+    true = catalog.model("tiny")
+    assert true
+    facts = replace(true.versions[0].facts, source=true.versions[0].facts.source, opset=1)
+    lies = replace(
+        true, tolerance={"relative_l2": 1000.0}, versions=(replace(true.versions[0], facts=facts, note="!"),)
+    )
+    catalog.index_model(lies)
+    catalog.index_model(replace(lies, name="planted"))
+
+    for registry in (world.farm, world.reader()):
+        version = registry.models.source_of(registry.engine(world.key).manifest)
+        assert version
+        assert (str(version), dict(version.tolerance), version.note) == ("tiny@1", {}, "")
+        assert version.facts.opset != 1
+
+
+def test_a_model_that_only_the_catalog_knows_is_signed_by_who_says_so_and_not_by_a_get(world: World) -> None:
+    """Anybody who may write to the database could have put it there."""
+    settings = wiring.settings({"home": str(world.folder / "farm")})
+    catalog = SqlCatalog(settings.catalog)
+    true = catalog.model("tiny")
+    assert true
+    planted = replace(true, name="planted", revision=0)
+    catalog.index_model(planted)
+    told = Told()
+    farm = wiring.open_registry(settings=settings, progress=told)
+
+    with pytest.raises(NotFound) as unknown:
+        farm.get("planted")
+    assert "trtreg store rebuild-catalog --adopt" in unknown.value.hint
+    assert {v.name for v in farm.models.all()} == {"other", "tiny"}
+    assert len([line for line in told.lines if "only the catalog knows planted" in line]) == 1
+    with pytest.raises(UsageError, match="only the catalog knows planted"):
+        add(farm, "planted", world.folder / "tiny.onnx")
+    with pytest.raises(UsageError, match="only the catalog knows planted"):
+        Keeper(settings, told).prune(Policy(), grace=0, alone=True, dry_run=False)
+    assert wiring.rebuild_catalog(settings=settings).unstored == ("planted",)
+    assert catalog.model("planted") == planted
+    assert not (world.store / "models" / "planted").exists()
+
+    assert wiring.rebuild_catalog(settings=settings, adopt=True).unstored == ()
+    assert world.reader().models.find(parse_model_name("planted")).version == 1
+    catalog.index_model(replace(planted, name="another"))
+    assert wiring.rebuild_catalog(settings=settings, adopt=False).forgotten == 1
+    assert catalog.model("another") is None
 
 
 # --- the cache ----------------------------------------------------------------------------------------------
