@@ -72,7 +72,7 @@ def harm(seed: int) -> Plan:
         if chance.random() < 0.25:
             return None
         kind = chance.choice(["cut", "cut", "corrupt", "corrupt", "refuse"])
-        reach = chance.choice([1 << 9, 1 << 12, 1 << 14, 4 << 20])
+        reach = chance.choice([1 << 9, 1 << 10, 1 << 12, 4 << 20])
         return Trouble(kind=kind, way=chance.choice(["up", "down"]), after=int(chance.random() * reach))
 
     return plan
