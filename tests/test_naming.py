@@ -10,6 +10,7 @@ import pytest
 from catalog.examples import facts
 from storage.conftest import store
 from storage.processes import run, start
+from storage.test_layers import Two
 from trtreg.core.layout import model_name
 from trtreg.core.model import Model
 from trtreg.core.names import ModelName
@@ -254,3 +255,20 @@ def test_a_change_that_is_killed_at_any_step_leaves_the_old_model_or_the_new(tmp
     assert died == before + after == 60
     assert before > 0
     assert after > 0
+
+
+def test_a_model_that_a_store_out_of_reach_may_have_is_neither_absent_nor_changed(tmp_path: Path) -> None:
+    two = Two(tmp_path)
+    names = Names(two.both, pause=lambda _: None)
+    names.change("tiny", with_content("first"))
+    two.far.away = True
+    assert names.read("tiny")
+    with pytest.raises(Unreachable, match="out of reach"):
+        names.read("other")
+    for name in ("tiny", "other"):
+        with pytest.raises(Unreachable, match="out of reach"):
+            names.change(name, lambda _: pytest.fail("asked to change what isn't known"))
+    two.far.away = False
+    two.now += 100
+    assert names.read("other") is None
+    assert names.change("tiny", with_content("second")).revision == 2

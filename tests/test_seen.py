@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from storage.signers import OURS, signed
+from storage.test_layers import Two
 from test_naming import with_content
 from trtreg.core.trust import Signatures, Trust
-from trtreg.errors import BadSignature, Untrusted
+from trtreg.errors import BadSignature, Unreachable, Untrusted
 from trtreg.naming import Names
 from trtreg.seen import Seen
 from trtreg.testing import MemoryNotes, MemoryStore
@@ -79,3 +82,31 @@ def test_a_model_that_was_copied_under_another_name_is_refused() -> None:
 
     with pytest.raises(BadSignature, match="copied from another name"):
         names_of(inner, notes).read("other")
+
+
+@pytest.mark.parametrize("near_has_old", [True, False])
+def test_what_is_missing_while_a_store_is_out_of_reach_was_removed_by_nobody(
+    tmp_path: Path, near_has_old: bool
+) -> None:
+    two, notes = Two(tmp_path), MemoryNotes()
+    if near_has_old:
+        signed_names(two.near).change("tiny", with_content("old"))
+        two.far.records.update(two.near.records)
+    for content in ("old", "new"):
+        signed_names(two.far).change("tiny", with_content(content))
+    seen = Seen(location="both", notes=notes, trust=Trust(Signatures.REQUIRE, (OURS.public,)), tell=pytest.fail)
+    names = Names(signed(two.both), seen=seen)
+    assert names.read("tiny")
+
+    two.far.away = True
+    with pytest.raises(Unreachable, match="out of reach"):
+        names.read("tiny")
+    two.far.away = False
+    two.now += 100
+    two.far.delete_record("models/tiny/00000002.json")
+    with pytest.raises(Untrusted, match="this machine has read 2"):
+        names.read("tiny")
+
+
+def signed_names(inner: MemoryStore) -> Names:
+    return Names(signed(inner))

@@ -73,6 +73,9 @@ class Names:
             # Known before it is listed: what somebody else here reads in between isn't missing from the list.
             expected = self.expected(name)
             revision = self.revision(name)
+            if revision < max(expected, 1):
+                # What nobody answers for is neither absent nor removed.
+                self._require_whole(name)
             if self._seen and revision < expected:
                 self._seen.refuse(name, revision, expected)
             if not revision:
@@ -100,6 +103,7 @@ class Names:
         then in force. `how` may be called several times. What it raises leaves everything as it was."""
         for attempt in range(_ATTEMPTS):
             now = self.read(name) or Model(name=name)
+            self._require_whole(name)
             changed = how(now)
             if changed == now:
                 return now
@@ -108,6 +112,14 @@ class Names:
                 return changed
             self._pause(attempt)
         raise _too_busy(name, "change")
+
+    def _require_whole(self, name: str) -> None:
+        if self._store.is_partial:
+            raise Unreachable(
+                f"a newer revision of the model {name} may be where nobody answers: "
+                f"a part of {self._store.location} is out of reach",
+                hint="try again when all of it answers",
+            )
 
     def _insert(self, model: Model) -> bool:
         record = model_name(model.name, model.revision)
