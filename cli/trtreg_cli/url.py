@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import asdict
 from pathlib import PurePosixPath
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trtreg.core.sizes import parse_duration
 from trtreg.errors import UsageError
 from trtreg_cli.context import registry_of
 from trtreg_cli.options import loudness_options, request_of, request_options
 
 if TYPE_CHECKING:
     from trtreg.registry import FileUrl
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @click.command()
@@ -36,7 +34,10 @@ def url(ctx: click.Context, /, valid: str, as_json: bool, as_script: bool, **ask
     """
     if as_json and as_script:
         raise UsageError("--json contradicts --curl")
-    seconds = _seconds(valid)
+    try:
+        seconds = parse_duration(valid)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     request = request_of(**asked)
     with registry_of(ctx) as registry:
         files = registry.urls(request, seconds)
@@ -62,10 +63,3 @@ def _script(files: list[FileUrl]) -> str:
             f"mv {draft} {final}",
         ]
     return "\n".join(lines)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.lower())
-    if not match:
-        raise UsageError(f"{text!r} is no time", hint="write 90s, 30m, 1h or 7d")
-    return float(match[1]) * _UNITS[match[2]]

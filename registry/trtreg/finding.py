@@ -146,11 +146,11 @@ class Finder:
             self._progress.stage("fetch", f"{manifest.plan.size / 1e6:.1f} MB")
             try:
                 engine = self._cache.admit(manifest, self.fetch)
-            except NotFound:
+            except NotFound as error:
                 # It may have been pruned or rejected since its manifest was read: then it is a miss like any other.
-                if self._publisher().find(asked.key) == manifest:
-                    raise
-                return None
+                if self._publisher().find(asked.key) != manifest:
+                    return None
+                raise lacking(asked, error.message) from None
             self._publisher().list_published(manifest)
         return self._engine(asked.key, engine, "store", watch)
 
@@ -221,3 +221,11 @@ class Finder:
             manifest_json=cached.manifest_json,
             opener=self._opener,
         )
+
+
+def lacking(asked: Asked, what: str) -> NotFound:
+    """The store has the engine's record and not its bytes, which stays so until somebody makes them again."""
+    return NotFound(
+        f"the store serves an engine of {asked} and has lost its files: {what}",
+        hint="--rebuild makes it anew; trtreg store verify --repair brings back or withdraws what lacks files",
+    )

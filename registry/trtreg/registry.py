@@ -15,6 +15,7 @@ from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Asked, Chosen, Request, pose
 from trtreg.errors import Miss, NotFound, TrtregError, UsageError
+from trtreg.finding import lacking
 from trtreg.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -221,12 +222,15 @@ class Registry:
         return self._cache.lock(key, waiting)
 
     def urls(self, request: Request, seconds: float) -> list[FileUrl]:
-        """Where anybody can fetch the files of the engine that the store has, the one to load last. Raises Miss."""
+        """Where anybody can fetch the files of the engine that the store has, the one to load last. Raises Miss, and
+        NotFound where the files are lost."""
         asked = self._pose(request, Stopwatch())
         manifest = self._finder.published(asked.key)
         if manifest is None:
             raise Miss(f"the store has no engine of {asked}", hint="trtreg build with the same options makes it")
         plan = manifest.plan
+        if gone := [file for file in plan.files if not self._store.has_blob(file)]:
+            raise lacking(asked, f"there is no {gone[0].name} ({gone[0].sha256})")
         files = sorted(plan.files, key=lambda file: file.name == plan.entry)
         return [FileUrl(file.name, file.size, file.sha256, self._store.blob_url(file, seconds)) for file in files]
 

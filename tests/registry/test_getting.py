@@ -214,6 +214,26 @@ def test_a_flipped_bit_in_the_store_is_found_before_anything_loads_it(with_model
         elsewhere.get("tiny")
 
 
+def test_an_engine_whose_files_are_lost_is_told_so_and_comes_back_with_a_rebuild(
+    with_model: Registry, tmp_path: Path
+) -> None:
+    file = with_model.get("tiny").manifest.plan.files[0]
+    blob = Path(wiring.settings().store) / "blobs" / file.sha256[:2] / file.sha256
+    blob.unlink()
+    elsewhere = wiring.open_registry(settings=wiring.settings({"cache": str(tmp_path / "elsewhere")}))
+    with pytest.raises(NotFound, match="has lost its files") as refused:
+        elsewhere.get("tiny")
+    assert "--rebuild" in refused.value.hint
+    from trtreg.core.names import parse_model_name
+    from trtreg.core.request import Request
+
+    request = Request(model=parse_model_name("tiny"))
+    with pytest.raises(NotFound, match=file.sha256):
+        elsewhere.urls(request, 60)
+    assert elsewhere.get("tiny", rebuild=True).source == "built"
+    assert elsewhere.urls(request, 60)[-1].sha256 == file.sha256
+
+
 def test_a_lost_catalog_row_comes_back_with_the_next_fetch(with_model: Registry, tmp_path: Path) -> None:
     built = with_model.get("tiny")
     import sqlite3
