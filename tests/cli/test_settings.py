@@ -82,7 +82,7 @@ def test_a_file_names_places_relative_to_itself(
 
     found = _settings(bare_console, "--home", home)
 
-    assert found["store"][0] == f"{home}/mystore"
+    assert found["store"][0] == (home / "mystore").as_uri()
     assert found["cache"][0] == "/me/c"
     assert found["catalog"][0] == f"sqlite:///{tmp_path}/what%3F 50%25/my.db?timeout=9"
 
