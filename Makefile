@@ -5,7 +5,7 @@
 PYTHON ?= python3
 PYTEST ?= pytest -n 2
 # What the tests need beyond what the demo needs.
-TEST_EXTRAS := onnxruntime,postgres,s3,simplify,tensorrt-rtx,vision
+TEST_EXTRAS := farm,onnxruntime,postgres,s3,simplify,tensorrt-rtx,vision
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALL := python -m pip install -qq --disable-pip-version-check --constraint constraints.txt

@@ -41,6 +41,15 @@ def state(name: str, monkeypatch: pytest.MonkeyPatch, nvml: Any = None) -> Backe
     return diagnosed(monkeypatch, nvml).backends[name]
 
 
+def test_no_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTREG_BROKER", "amqp://farm:secret@rabbit:5672/team")
+    monkeypatch.setenv("TRTREG_CATALOG", "postgresql+psycopg://farm:se/cret@127.0.0.1:1/none")
+    found = diagnosed(monkeypatch)
+    assert found.settings["broker"].value == "amqp://farm:***@rabbit:5672/team"
+    assert found.settings["catalog"].value == "postgresql+psycopg://farm:***@127.0.0.1:1/none"
+    assert "cret" not in str(found)
+
+
 def test_every_backend_has_a_target_or_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     diagnosis = diagnosed(monkeypatch)
     assert list(diagnosis.backends) == ["tensorrt", "tensorrt-rtx", "onnxruntime"]

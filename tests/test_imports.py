@@ -11,6 +11,8 @@ HEAVY = {
     "PIL",
     "alembic",
     "boto3",
+    "celery",
+    "kombu",
     "cryptography",
     "numpy",
     "onnx",

@@ -25,8 +25,12 @@ _SHORTCUTS = tuple(Precision)
 
 def request_options(command: F) -> F:
     """NAME and all that `request_of` reads."""
+    return click.argument("name", metavar="NAME[@VERSION|@ALIAS]")(wish_options(command))
+
+
+def wish_options(command: F) -> F:
+    """All that `request_of` reads but the name."""
     options = [
-        click.argument("name", metavar="NAME[@VERSION|@ALIAS]"),
         *(click.option(f"--{p}", is_flag=True, help=f"Short for --precision {p}.") for p in _SHORTCUTS),
         click.option("--precision", type=click.Choice([str(p) for p in Precision]), help="fp32 unless given."),
         click.option("--backend", type=click.Choice(_BACKENDS), default="auto", help="auto lets the machine decide."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DOING = {
     "examine": "reading the model",
     "store": "storing the model",
+    "begin": "beginning the build",
     "rewrite": "rewriting the precision",
     "build": "building the plan",
     "refit": "refitting the plan with the model's weights",

@@ -107,6 +107,12 @@ class Settings:
         return _not_negative("refresh", self.by_name["refresh"])
 
     @property
+    def broker(self) -> str | None:
+        """The AMQP URL of the farm's broker; None where there is no farm."""
+        setting = self.by_name.get("broker")
+        return setting.value if setting else None
+
+    @property
     def heartbeat(self) -> float:
         """Seconds between two signs of life of a builder."""
         return _positive("heartbeat", self.by_name["heartbeat"])
@@ -130,6 +136,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "time_limit": "seconds that examining a model, or building and judging a plan, may take",
     "memory_limit": "GiB of memory that it may take",
     "heartbeat": "seconds between a builder's signs of life: after three it counts as dead, and another builds",
+    "broker": "the farm's RabbitMQ: amqp://USER:PASSWORD@HOST//; no farm unless it is set",
     "plugins": "folder of the TensorRT plugin libraries that may be loaded; none may be unless it is set",
     "signatures": "require, warn or off: what becomes of records that no trusted key has signed",
     "signing_key": "file of the private key that signs what is written",
@@ -177,7 +184,7 @@ def load_settings(
     }
     # A file in home has been found by it, and can't move it any more.
     chosen = {"home": home} | {n: _first(n, given) or Setting(value, "default") for n, value in defaults.items()}
-    chosen |= {name: setting for name in _OF_NO_FILE if (setting := _first(name, given))}
+    chosen |= {name: setting for name in (*_OF_NO_FILE, "broker") if (setting := _first(name, given))}
     for name, setting in chosen.items():
         _require_text(name, setting)
     moved = {"home", "cache"} & {name for name in here if here[name] == chosen[name]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from trtreg.config import Setting, Settings
     from trtreg.interfaces import Notes
     from trtreg.storage.s3_place import BucketPlace
+
+_PASSWORD = re.compile(r"(://[^/:@\s]*:)[^@\s]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Diagnosis:
 def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
     """Look at everything, change nothing, and raise for nothing: what is broken is the answer."""
     return Diagnosis(
-        settings=settings.by_name,
+        settings={name: _without_password(setting) for name, setting in settings.by_name.items()},
         parts={
             "catalog": _state(lambda: _catalog(settings.catalog)),
             "store": _state(lambda: "; ".join(map(_store, parse_places(settings.store)))),
@@ -55,6 +58,10 @@ def diagnose(settings: Settings, notes: Notes) -> Diagnosis:
         },
         backends=_backends(survey(notes)),
     )
+
+
+def _without_password(setting: Setting) -> Setting:
+    return replace(setting, value=_PASSWORD.sub(r"\1***@", setting.value))
 
 
 def _state(look: Callable[[], str]) -> str:

@@ -5,6 +5,8 @@ The store is the truth; the catalog is an index of it, which can be made again.
     seam        embedded default             elsewhere
     Catalog     catalog.sql over SQLite      the same over PostgreSQL
     Leases      catalog.leases over SQLite   the same over PostgreSQL
+    Builds      -                            catalog.builds over PostgreSQL
+    Bell        -                            farm.bell (Celery on RabbitMQ)
     Store       storage.directory            storage.s3
     PlanCache   storage.cache                -
     Notes       storage.notes                -
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from trtreg.core.benchmark import BenchOrder, BenchReport
     from trtreg.core.bisection import Bisection
+    from trtreg.core.build import BuildRecord, BuildState, Wish
     from trtreg.core.engine import CachedEngine, EngineRecord
     from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
@@ -52,7 +55,7 @@ class Progress(Protocol):
     """Told what goes on; shows it or doesn't. Never raises."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """A stage begins: `examine`, `rewrite`, `build`, `refit`, `gate`, `publish`, `fetch`, `wait`."""
+        """A stage begins: `examine`, `begin`, `rewrite`, `build`, `refit`, `gate`, `publish`, `fetch`, `wait`."""
 
     def advance(self, done: int, total: int) -> None:
         """`done` of `total` units (bytes, cases) of the current stage are through."""
@@ -149,6 +152,45 @@ class Leases(Protocol):
 
     def live(self) -> list[Holder]:
         """All leases that are held now, by subject: what they are about to publish isn't to be pruned."""
+        ...
+
+
+class Builds(Protocol):
+    """What was asked of the farm, and what became of it. Who may build it is the lease's business."""
+
+    def want(self, wish: Wish) -> tuple[BuildRecord, bool]:
+        """The build of that key, and whether it is new: one that is wanted or runs already is joined."""
+        ...
+
+    def build(self, number: str) -> BuildRecord | None: ...
+
+    def builds(self, *, live: bool = False, limit: int | None = None) -> list[BuildRecord]:
+        """Newest first; with `live`, those that haven't ended."""
+        ...
+
+    def begin(self, number: str, worker: str) -> None:
+        """A worker has its lease."""
+        ...
+
+    def tell(self, number: str, *, phase: str, line: str) -> None:
+        """What it does now, and a line of its log, if there is one."""
+        ...
+
+    def end(self, number: str, state: BuildState, error: TrtregError | None = None) -> None:
+        """What became of it; the first end counts."""
+        ...
+
+    def due(self) -> list[BuildRecord]:
+        """What nobody builds, though it is wanted: its message was sent long ago, or its worker's lease has expired.
+        They count as sent now. What has cost too many workers their lives has failed."""
+        ...
+
+
+class Bell(Protocol):
+    """Wakes the workers. A message that is lost, late or doubled does no harm."""
+
+    def ring(self, build: BuildRecord) -> None:
+        """Raises Unreachable."""
         ...
 
 

@@ -82,6 +82,7 @@ class Producer:
             ) from None
 
     def _make(self, asked: Asked, folder: Path, watch: Stopwatch, *, rebuild: bool) -> Made:
+        self._progress.stage("begin")
         with self._turns.on_gpu(asked.chosen.gpu):
             watch.lap("wait")
             return self._maker.make(asked.version, asked.chosen, asked.question, folder, watch, afresh=rebuild)

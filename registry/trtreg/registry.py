@@ -198,6 +198,10 @@ class Registry:
                     if ours:
                         return self._producer().build(asked, watch, rebuild=rebuild)
 
+    def pose(self, request: Request) -> Asked:
+        """What the request comes to on this machine: version, backend, question. Raises NotFound, UsageError."""
+        return self._pose(request, Stopwatch())
+
     def _pose(self, request: Request, watch: Stopwatch, *, fresh: bool = False, offline: bool = False) -> Asked:
         with watch("resolve"):
             version = self.models.find(request.model, fresh=fresh, offline=offline)

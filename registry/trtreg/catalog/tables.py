@@ -1,7 +1,7 @@
 """The catalog's tables, the same in SQLite and in PostgreSQL.
 
     models ─< versions ─< samples
-      └────< aliases >─┘            engines            leases, failures
+      └────< aliases >─┘            engines            leases, failures, builds
 
 Records (facts, manifests) are kept as their canonical JSON text and read strictly; what is searched for has a
 column of its own. A change here needs a migration in `trtreg_migrations`, and `SCHEMA` raised to its revision.
@@ -35,7 +35,7 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The migration that makes these tables. Written here so that a current catalog opens without importing Alembic."""
 
 
@@ -179,3 +179,32 @@ failures = Table(
     Column("failed_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
+
+# One build of a key at a time may be wanted or run: whoever asks for it again joins it.
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", _word(32), primary_key=True),
+    Column("key", _DIGEST, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("retry", Boolean, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("sent_at", Float, nullable=False),
+    Column("begun_at", Float),
+    Column("ended_at", Float),
+    Index(None, "state", "sent_at"),
+    Index(None, "asked_at"),
+)
+_LIVE_BUILD = builds.c.state.in_(("wanted", "running"))
+Index("uq_builds_live", builds.c.key, unique=True, sqlite_where=_LIVE_BUILD, postgresql_where=_LIVE_BUILD)

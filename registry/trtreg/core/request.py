@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.key import Key, Question
+from trtreg.core.names import ModelName
 from trtreg.core.profiles import normalise_profiles
 from trtreg.core.recipe import Precision, Recipe, ShapeRange
 from trtreg.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from trtreg.core.model import ModelVersion, Sample
-    from trtreg.core.names import ModelName
     from trtreg.core.target import Target
 
 

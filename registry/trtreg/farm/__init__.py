@@ -1,0 +1,1 @@
+"""The task queue's adapter: Celery on RabbitMQ. Importing it loads no Celery."""
