@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import defaultdict
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trtreg.core.key import Key
@@ -18,13 +18,10 @@ from trtreg.core.trust import Signatures
 from trtreg.errors import NotFound, Unreachable, Untrusted, UsageError
 from trtreg.indexing import Index
 from trtreg.inventory import take_inventory
-from trtreg.keys import signer_of, trust_of
 from trtreg.naming import Names
-from trtreg.storage import places
 from trtreg.storage.layers import LayeredStore
 from trtreg.storage.reaching import reaching
-from trtreg.storage.signing import SignedStore
-from trtreg.wiring import open_cache
+from trtreg.wiring import open_cache, open_places, require_writable, signed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from trtreg.core.retention import Policy, StoredEngine
     from trtreg.interfaces import Catalog, Progress, Store
     from trtreg.pruning import Pruned
+    from trtreg.storage.signing import SignedStore
     from trtreg.verifying import Verified
 
 
@@ -61,7 +59,7 @@ class Keeper:
         from trtreg.pruning import Pruner
 
         if not dry_run:
-            self._require_writable()
+            require_writable(self._whole)
             self._adopt_models()
         pruner = Pruner(
             store=self._store,
@@ -81,7 +79,7 @@ class Keeper:
         from trtreg.verifying import Verifier
 
         if repair:
-            self._require_writable()
+            require_writable(self._whole)
         copies = open_cache(self._settings).plan_files()
 
         def from_cache(file: StoredFile, destination: Path) -> None:
@@ -134,15 +132,10 @@ class Keeper:
     # --- parts
 
     def _open(self, text: str) -> Store:
-        return places.open_store(text, partials=self._settings.cache / "partial", warn=self._progress.say)
+        return open_places(text, self._settings, self._progress)
 
     def _signed(self, store: Store) -> SignedStore:
-        return SignedStore(
-            store,
-            trust=trust_of(self._settings),
-            signer=cache(partial(signer_of, self._settings)),
-            tell=self._progress.say,
-        )
+        return signed(store, self._settings, self._progress)
 
     def _scratch(self) -> AbstractContextManager[Path]:
         from trtreg.workshop.folder import work_folder
@@ -156,11 +149,6 @@ class Keeper:
         from trtreg.catalog.sql import SqlCatalog
 
         return SqlCatalog(self._settings.catalog)
-
-    def _require_writable(self) -> None:
-        if isinstance(self._whole.inner, LayeredStore):
-            _ = self._whole.inner.writable
-        self._store.require_signer()
 
     def _adopt_models(self) -> None:
         """What only a catalog knows, from before models were kept in the store, must not look like nobody's."""

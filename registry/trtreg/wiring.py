@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trtreg.diagnosis import Diagnosis
     from trtreg.endorsing import Endorsed
     from trtreg.intake import Intake
-    from trtreg.interfaces import Catalog, Leases, Progress, Session, Workshop
+    from trtreg.interfaces import Catalog, Leases, Progress, Session, Store, Workshop
     from trtreg.making import Maker
     from trtreg.onnx_models.inspection import Inspection
     from trtreg.plugins import Plugins
@@ -179,12 +179,31 @@ def clear_work(settings: Settings) -> None:
 
 def open_store(settings: Settings, progress: Progress) -> SignedStore:
     """The store that the settings name, its records signed and verified as they say."""
+    return signed(open_places(settings.store, settings, progress), settings, progress)
+
+
+def open_places(text: str, settings: Settings, progress: Progress) -> Store:
+    """The store at the places that `text` names, its records as they lie there."""
+    return places.open_store(text, partials=settings.cache / "partial", warn=progress.say)
+
+
+def signed(store: Store, settings: Settings, progress: Progress) -> SignedStore:
+    """`store` with its records signed and verified as the settings say."""
     return SignedStore(
-        places.open_store(settings.store, partials=settings.cache / "partial", warn=progress.say),
+        store,
         trust=trust_of(settings),
         signer=cache(partial(signer_of, settings)),
         tell=progress.say,
     )
+
+
+def require_writable(store: SignedStore) -> None:
+    """Raise UsageError if nothing can be written there, or not so that it can be read: better before the work."""
+    from trtreg.storage.layers import LayeredStore
+
+    if isinstance(store.inner, LayeredStore):
+        _ = store.inner.writable
+    store.require_signer()
 
 
 def endorse_store(
@@ -273,14 +292,6 @@ class _Parts:
             tell=progress.say,
         )
         self.choose = partial(choice or choose, notes=self._notes)
-
-    def _authorise(self) -> None:
-        """Raise UsageError if what is to be built couldn't be published."""
-        from trtreg.storage.layers import LayeredStore
-
-        if isinstance(self.store.inner, LayeredStore):
-            _ = self.store.inner.writable
-        self.store.require_signer()
 
     def _forget(self, key: Key) -> None:
         self.cache.forget(key)
@@ -411,7 +422,7 @@ class _Parts:
             now=lambda: datetime.now(UTC).isoformat(),
             host=socket.gethostname(),
             versions={"trtreg": __version__},
-            authorise=self._authorise,
+            authorise=partial(require_writable, self.store),
             progress=self._told_progress,
         )
 
