@@ -5,26 +5,31 @@
 PYTHON ?= python3
 PYTEST ?= pytest -n 2
 # What the tests need beyond what the demo needs.
-TEST_EXTRAS := farm,onnxruntime,postgres,s3,simplify,tensorrt-rtx,vision
+TEST_EXTRAS := farm,onnxruntime,postgres,s3,simplify,tensorrt-rtx,video,vision
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALL := python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-gpu test-torch environment lint format bench constraints clean
+.PHONY: help demo test test-gpu test-torch test-tensorflow environment lint format bench constraints clean
 
 help:
-	@echo 'make demo [MODEL=yolov5s.onnx] | test | lint | format | bench | test-gpu | test-torch | constraints | clean'
+	@echo 'make demo [MODEL=yolov5s.onnx] | test | lint | format | bench | test-gpu | test-torch | test-tensorflow | constraints | clean'
 
 demo: .venv/.runs
 	examples/demo.sh
 
 test: lint
-	$(PYTEST) -m 'not gpu and not torch'
+	$(PYTEST) -m 'not gpu and not torch and not tensorflow'
 
 # PyTorch takes gigabytes from the package index, where its default build is the one for GPUs.
 test-torch: .venv/.tests
 	$(INSTALL) '.[torch]'
-	pytest tests/exporting
+	pytest -m 'not tensorflow' tests/exporting
+
+# TensorFlow takes 1.7 GB.
+test-tensorflow: .venv/.tests
+	$(INSTALL) '.[tensorflow]'
+	pytest -m 'not torch' tests/exporting
 
 # On a machine with an NVIDIA GPU; tests/gpu says what each one must show.
 test-gpu: .venv/.tests

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from probing.recordings import H100, RTX_4090, NoDriver, RecordedNvml
-from trtreg import wiring
-from trtreg.diagnosis import BackendState, Diagnosis
 from trtreg.probing import inquiry
+from trtreg.wiring import wiring
+from trtreg.wiring.diagnosis import BackendState, Diagnosis
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_tensorrt_rtx_on_a_gpu_that_it_does_not_support(
 
 def test_running_needs_cuda_s_bindings(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, "tensorrt_rtx", "tensorrt_rtx_cu12-1.7.1.116")
-    monkeypatch.setattr("trtreg.diagnosis.has_cuda_bindings", lambda: False)
+    monkeypatch.setattr("trtreg.wiring.diagnosis.has_cuda_bindings", lambda: False)
     found = state("tensorrt-rtx", monkeypatch, RecordedNvml(RTX_4090))
     assert "pip install 'cuda-bindings==12.*'" in found.remedy
 

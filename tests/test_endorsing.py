@@ -6,18 +6,20 @@ import hashlib
 
 import pytest
 
+from catalog.examples import with_content
 from storage.samples import manifest_of
 from storage.signers import OURS, THEIRS, signed
-from test_naming import with_content
+from storage.stocks import measured
 from trtreg.core.layout import blessed_name, manifest_name
 from trtreg.core.manifest import write_manifest
 from trtreg.core.records import to_json
 from trtreg.core.revocation import Criteria, revocation_of
 from trtreg.core.trust import split_record
-from trtreg.endorsing import endorse
 from trtreg.errors import UsageError
-from trtreg.naming import Names
+from trtreg.measurements import Measurements
+from trtreg.models.naming import Names
 from trtreg.testing import MemoryStore
+from trtreg.trust.endorsing import endorse
 
 PLAN = {"plan": b"bytes"}
 ENGINE = manifest_of(PLAN)
@@ -34,6 +36,7 @@ def store() -> MemoryStore:
     store.insert_record(manifest_name(ENGINE.key, ENGINE.plan_digest), write_manifest(ENGINE).encode())
     store.insert_record(blessed_name(ENGINE.key), ENGINE.plan_digest.encode())
     store.insert_record(REVOCATION.record_name, to_json(REVOCATION).encode())
+    Measurements(store).keep(measured(ENGINE))
     store.insert_record(f"timings/h100/{hashlib.sha256(b'timings').hexdigest()}", b"timings")
     return store
 

@@ -19,6 +19,7 @@ HEAVY = {
     "onnxruntime",
     "rich",
     "sqlalchemy",
+    "tensorflow",
     "tensorrt",
     "tensorrt_rtx",
     "torch",

@@ -18,9 +18,9 @@ from trtreg.core.target import Target
 from trtreg.core.timing import timing_prefix
 from trtreg.core.trust import Signatures
 from trtreg.errors import BuildFailed, Unreachable
+from trtreg.making.timings import Timings
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
-from trtreg.timings import Timings
 
 H100 = Target(
     runtime="tensorrt",

@@ -22,21 +22,31 @@ if TYPE_CHECKING:
 @click.option("--warm-up", type=click.IntRange(0), default=10, show_default=True, help="Rounds that don't count.")
 @click.option("--sample", default="", metavar="NAME", help="Run its first case; else the only sample, or drawn values.")
 @click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs.")
+@click.option("--no-record", is_flag=True, help="Don't keep the figures with the engines in the store.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @loudness_options
 @click.pass_context
 def bench(
-    ctx: click.Context, /, keys: tuple[str, ...], rounds: int, warm_up: int, sample: str, device: str, as_json: bool
+    ctx: click.Context,
+    /,
+    keys: tuple[str, ...],
+    rounds: int,
+    warm_up: int,
+    sample: str,
+    device: str,
+    no_record: bool,
+    as_json: bool,
 ) -> None:
     """Latency and throughput of the engines whose keys begin with KEY, beside ONNX Runtime on the original.
 
-    All run in turn in one process, so that what slows the machine down slows all of them. Milliseconds.
+    All run in turn in one process, so that what slows the machine down slows all of them. Milliseconds. The figures are
+    kept with the engines: trtreg show KEY has them.
     """
-    from trtreg.wiring import open_bencher
+    from trtreg.wiring.wiring import open_bencher
 
     with progress_of(ctx) as progress:
         bencher = open_bencher(settings_of(ctx), progress)
-        report = bencher.bench(keys, rounds=rounds, warm_up=warm_up, sample=sample, device=device)
+        report = bencher.bench(keys, rounds=rounds, warm_up=warm_up, sample=sample, device=device, keep=not no_record)
     click.echo(to_json(report) if as_json else "\n".join(bench_lines(report)))
 
 

@@ -29,7 +29,7 @@ def bisect(ctx: click.Context, /, key: str, tries: int, as_json: bool) -> None:
     Prints the options that keep a small set of nodes in fp32, with which the model passes the gate. Exit 5 if there
     are none.
     """
-    from trtreg.wiring import open_bisector
+    from trtreg.wiring.wiring import open_bisector
 
     with progress_of(ctx) as progress:
         found = open_bisector(settings_of(ctx), progress).bisect(key, most_tests=tries)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import click
 
-    from trtreg.config import Settings
     from trtreg.registry import Registry
+    from trtreg.wiring.config import Settings
     from trtreg_cli.progress import ShownProgress
 
 
@@ -33,7 +33,7 @@ class Invocation:
 
 def settings_of(ctx: click.Context) -> Settings:
     """The settings in force for this call."""
-    from trtreg.wiring import settings
+    from trtreg.wiring.wiring import settings
 
     return settings(ctx.obj.flags)
 
@@ -54,7 +54,7 @@ def progress_of(ctx: click.Context) -> Iterator[ShownProgress]:
 @contextmanager
 def registry_of(ctx: click.Context) -> Iterator[Registry]:
     """The registry that the settings name, its progress shown."""
-    from trtreg.wiring import open_registry
+    from trtreg.wiring.wiring import open_registry
 
     with progress_of(ctx) as progress:
         yield open_registry(settings=settings_of(ctx), progress=progress)

@@ -21,7 +21,7 @@ def doctor(ctx: click.Context, store: bool, as_json: bool) -> None:
     if store:
         _try_store(ctx, as_json)
         return
-    from trtreg.wiring import diagnose
+    from trtreg.wiring.wiring import diagnose
 
     diagnosis = diagnose(settings_of(ctx))
     if as_json:
@@ -41,7 +41,7 @@ def doctor(ctx: click.Context, store: bool, as_json: bool) -> None:
 
 
 def _try_store(ctx: click.Context, as_json: bool) -> None:
-    from trtreg.wiring import try_store
+    from trtreg.wiring.stores import try_store
 
     found = try_store(settings_of(ctx))
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -9,13 +10,16 @@ import click
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.records import to_json
 from trtreg.core.verdict import Verdict
-from trtreg.errors import Rejected, TrtregError, UsageError
+from trtreg.errors import Rejected, TrtregError, Unreachable, UsageError
 from trtreg_cli.context import registry_of
+from trtreg_cli.listing import NUMBER, one_more, page_size, paging_options, print_listing
 from trtreg_cli.options import loudness_options
-from trtreg_cli.reports import engine_lines, gate_lines
-from trtreg_cli.tables import megabytes, on_one_line, table
+from trtreg_cli.reports import engine_lines, figures_lines, gate_lines
+from trtreg_cli.tables import megabytes, on_one_line
 
 if TYPE_CHECKING:
+    from trtreg.core.engine import EngineRecord
+    from trtreg.core.figures import Figures
     from trtreg.registry import Registry
 
 
@@ -24,33 +28,53 @@ if TYPE_CHECKING:
 @click.option("--state", type=click.Choice([str(s) for s in EngineState]), help="Only engines in this state.")
 @click.option("--unproven", is_flag=True, help="Only engines that wait for a machine to prove them.")
 @click.option("--revoked", is_flag=True, help="Only engines that were withdrawn.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one list.")
+@paging_options("number", NUMBER)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one list; the last one's `number` is for --after.")
 @click.pass_context
-def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool, revoked: bool, as_json: bool) -> None:
+def ls(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    state: str | None,
+    unproven: bool,
+    revoked: bool,
+    limit: int | None,
+    after: int | None,
+    as_json: bool,
+) -> None:
     """List engines, newest first; of one model, if it is named."""
     if unproven + revoked + bool(state) > 1:
         raise UsageError("--state, --unproven and --revoked are ways to say one thing", hint="give one of them")
     named = {EngineState.UNPROVEN: unproven, EngineState.REVOKED: revoked}
     wanted = EngineState(state) if state else next((s for s, is_wanted in named.items() if is_wanted), None)
+    limit = page_size(limit)
     with registry_of(ctx) as registry:
-        records = registry.engines(state=wanted, model=model)
-    if as_json:
-        click.echo(to_json(records))
-        return
-    rows = [
-        (
-            r.manifest.key[:12],
-            r.manifest.provenance.model,
-            str(r.manifest.recipe.precision),
-            f"{r.manifest.target.runtime} {r.manifest.target.runtime_version}",
-            r.manifest.target.architecture,
-            str(r.state) + ("" if r.blessed or r.state is not EngineState.PUBLISHED else " (superseded)"),
-            megabytes(r.manifest.plan.size),
-            r.created_at[:19],
+        print_listing(
+            registry.engines(state=wanted, model=model, after=after, limit=one_more(limit)),
+            limit=limit,
+            as_json=as_json,
+            head=("key", "model", "precision", "runtime", "for", "state", "MB", "built (UTC)"),
+            rows=_rows,
+            place=lambda record: record.number,
         )
-        for r in records
+
+
+def _rows(record: EngineRecord) -> list[tuple[str, ...]]:
+    manifest, state = record.manifest, str(record.state)
+    superseded = record.state is EngineState.PUBLISHED and not record.blessed
+    target = manifest.target
+    return [
+        (
+            manifest.key[:12],
+            manifest.provenance.model,
+            str(manifest.recipe.precision),
+            f"{target.runtime} {target.runtime_version}",
+            target.architecture,
+            f"{state} (superseded)" if superseded else state,
+            megabytes(manifest.plan.size),
+            record.created_at[:19],
+        )
     ]
-    click.echo(table(("key", "model", "precision", "runtime", "for", "state", "MB", "built (UTC)"), rows))
 
 
 @click.command()
@@ -59,7 +83,7 @@ def ls(ctx: click.Context, model: str | None, state: str | None, unproven: bool,
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def show(ctx: click.Context, key: str, wants_log: bool, as_json: bool) -> None:
-    """Show the engine whose key begins with KEY: its manifest, gate report and provenance."""
+    """Show the engine whose key begins with KEY: its manifest, gate report, provenance, and how fast it was where."""
     if wants_log and as_json:
         raise UsageError("--log is text, and --json isn't")
     with registry_of(ctx) as registry:
@@ -69,7 +93,21 @@ def show(ctx: click.Context, key: str, wants_log: bool, as_json: bool) -> None:
             return
         record = registry.engine(key)
         why = registry.why_revoked(record)
-    click.echo(to_json(record) if as_json else "\n".join(engine_lines(record, why)))
+        figures = _figures(registry, record)
+    if as_json:
+        named = {field.name: getattr(record, field.name) for field in fields(record)}
+        click.echo(to_json({**named, "figures": figures}))
+    else:
+        click.echo("\n".join([*engine_lines(record, why), *figures_lines(figures)]))
+
+
+def _figures(registry: Registry, record: EngineRecord) -> list[Figures]:
+    """What the catalog has can be shown without a store that isn't there."""
+    try:
+        return registry.figures(record)
+    except Unreachable as error:
+        registry.progress.say(f"warning: the engine's figures can't be read: {error.message}")
+        return []
 
 
 @click.command()

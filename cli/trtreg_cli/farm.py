@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
 
 from trtreg.core.records import to_json
 from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.listing import one_more, page_size, paging_options, print_listing
 from trtreg_cli.tables import on_one_line, table
 
 if TYPE_CHECKING:
     from trtreg.core.build import BuildRecord
-    from trtreg.farming import Farm
+    from trtreg.jobs.farming import Farm
 
 
 @click.command()
@@ -27,13 +27,14 @@ def worker(ctx: click.Context, targets: str, concurrency: int, log_level: str) -
 
     SIGTERM lets the builds under way end, and takes no new ones.
     """
-    from trtreg.workplace import queues_here, run_worker
+    from trtreg.wiring.workplace import bench_here, run_worker
 
     settings = settings_of(ctx)
     named = () if targets == "auto" else tuple(filter(None, targets.split(",")))
-    for queue in queues_here(settings, named):
+    bench = bench_here(settings, named)
+    for queue in bench.queues(named):
         click.echo(f"serving {queue}", err=True)
-    sys.exit(run_worker(settings, targets=named, concurrency=concurrency, log_level=log_level))
+    sys.exit(run_worker(settings, targets=named, concurrency=concurrency, log_level=log_level, bench=bench))
 
 
 @click.group()
@@ -43,21 +44,26 @@ def builds() -> None:
 
 @builds.command()
 @click.option("--all", "all_", is_flag=True, help="Those that have ended, too.")
-@click.option("--limit", type=click.IntRange(1), default=50, help="Newest first, at most so many.")
+@paging_options("build")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one list.")
 @click.pass_context
-def ls(ctx: click.Context, all_: bool, limit: int, as_json: bool) -> None:
+def ls(ctx: click.Context, all_: bool, limit: int | None, after: str | None, as_json: bool) -> None:
     """List builds, newest first."""
+    limit = page_size(limit)
     with progress_of(ctx):
-        records = _farm(ctx).builds(live=not all_, limit=limit)
-    if as_json:
-        click.echo(to_json(records))
-        return
-    rows = [
-        (r.id, r.model, r.queue, str(r.state), r.phase, r.worker, "" if r.seconds is None else f"{r.seconds:.0f}")
-        for r in records
-    ]
-    click.echo(table(("build", "model", "queue", "state", "phase", "worker", "s"), rows))
+        print_listing(
+            _farm(ctx).builds(live=not all_, after=after or "", limit=one_more(limit)),
+            limit=limit,
+            as_json=as_json,
+            head=("build", "model", "queue", "state", "phase", "worker", "s"),
+            rows=_rows,
+            place=lambda record: record.id,
+        )
+
+
+def _rows(record: BuildRecord) -> list[tuple[str, ...]]:
+    seconds = "" if record.seconds is None else f"{record.seconds:.0f}"
+    return [(record.id, record.model, record.queue, str(record.state), record.phase, record.worker, seconds)]
 
 
 @builds.command()
@@ -96,20 +102,13 @@ def logs(ctx: click.Context, build: str, follow: bool) -> None:
     """Print what a build has said, its last 20,000 characters."""
     with progress_of(ctx):
         farm = _farm(ctx)
-        record = farm.build(build)
-        printed = 0
-        while True:
-            lines = record.log.splitlines()
-            for line in lines[min(printed, len(lines)) :]:
+        for record, lines in farm.watch(farm.build(build).id):
+            for line in lines:
                 click.echo(on_one_line(line))
-            printed = len(lines)
             if not follow:
                 return
-            if record.state.is_end:
-                break
-            time.sleep(0.5)
-            record = farm.build(record.id)
-        _raise_failure(record)
+            if error := record.error():
+                raise error
 
 
 @builds.command()
@@ -117,8 +116,10 @@ def logs(ctx: click.Context, build: str, follow: bool) -> None:
 @click.pass_context
 def cancel(ctx: click.Context, build: str) -> None:
     """Call a build off; its worker hears of it within a heartbeat. Print its id."""
-    with progress_of(ctx):
-        record = _farm(ctx).cancel(build)
+    from trtreg.wiring.workplace import open_farm
+
+    with progress_of(ctx) as progress:
+        record = open_farm(settings_of(ctx), progress).cancel(build)
     click.echo(record.id)
 
 
@@ -132,7 +133,7 @@ def farm() -> None:
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Queues with what waits in them, and how many workers serve each; what nobody serves is said on stderr."""
-    from trtreg.workplace import farm_status
+    from trtreg.wiring.workplace import farm_status
 
     with progress_of(ctx):
         queues = farm_status(settings_of(ctx))
@@ -150,11 +151,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 def _farm(ctx: click.Context) -> Farm:
-    from trtreg.workplace import open_farm
+    from trtreg.wiring.workplace import open_farm
 
     return open_farm(settings_of(ctx))
-
-
-def _raise_failure(record: BuildRecord) -> None:
-    if error := record.error():
-        raise error

@@ -1,4 +1,4 @@
-"""`trtreg get` and `trtreg build`."""
+"""`trtreg get`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trtreg.errors import Miss, TrtregError, Unproven, UsageError
+from trtreg.core.build import PRIORITY as USUAL
+from trtreg.errors import UsageError
 from trtreg_cli.context import registry_of, settings_of
-from trtreg_cli.options import loudness_options, request_of, request_options, wish_options
-from trtreg_cli.tables import on_one_line
+from trtreg_cli.options import loudness_options, request_of, request_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trtreg.core.request import Request
     from trtreg.finding import Engine
-    from trtreg.registry import Registry
 
 RETRY = "Build even if that has failed before and is remembered."
 FARM = "Have it built by a worker of the farm (TRTREG_BROKER)."
+REPEAT = "Build so many times, report how far the builds differ, and keep the best."
 NO_WAIT = "With --farm: print the build's id and leave."
+PRIORITY = "With --farm: 9 is built first, 0 last."
 
 
 @click.command()
@@ -31,11 +31,13 @@ NO_WAIT = "With --farm: print the build's id and leave."
 @click.option("--no-build", is_flag=True, help="A miss is exit 3 instead of a build.")
 @click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
+@click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help=f"With --rebuild. {REPEAT}")
 @click.option("--retry", is_flag=True, help=RETRY)
 @click.option("--refresh", is_flag=True, help="Ask a remote store now for what changed; else every TRTREG_REFRESH s.")
 @click.option("--allow-unproven", is_flag=True, help="Serve a plan that no machine has run yet, with a warning.")
 @click.option("--farm", is_flag=True, help=FARM)
 @click.option("--no-wait", is_flag=True, help=NO_WAIT)
+@click.option("--priority", type=click.IntRange(0, 9), default=USUAL, show_default=True, help=PRIORITY)
 @loudness_options
 @click.pass_context
 def get(
@@ -46,11 +48,13 @@ def get(
     no_build: bool,
     offline: bool,
     rebuild: bool,
+    repeat: int,
     retry: bool,
     refresh: bool,
     allow_unproven: bool,
     farm: bool,
     no_wait: bool,
+    priority: int,
     **asked: Any,
 ) -> None:
     """Print the path of a validated engine of a model; build it if there is none.
@@ -58,18 +62,25 @@ def get(
     Nothing but the path goes to stdout. The plan may be several files: the path is the one to load, its neighbours
     lie beside it.
     """
-    _require_farm(farm, no_wait, contradicted=rebuild or offline or no_build)
+    require_farm(farm, no_wait, contradicted=rebuild or repeat > 1 or offline or no_build)
     request = request_of(**asked)
     with registry_of(ctx) as registry:
-        if farm and (number := _on_the_farm(ctx, registry, request, retry=retry, wait=not no_wait)):
-            click.echo(number)
-            return
+        if farm:
+            from trtreg.wiring.workplace import open_farm
+
+            record = open_farm(settings_of(ctx), registry.progress).have_made(
+                registry, request, retry=retry, priority=priority, prove=not allow_unproven, wait=not no_wait
+            )
+            if record and no_wait:
+                click.echo(record.id)
+                return
         engine = registry.ask(
             request,
             build=not no_build and not farm,
             offline=offline,
             refresh=refresh,
             rebuild=rebuild,
+            repeat=repeat,
             retry=retry,
             allow_unproven=allow_unproven,
         )
@@ -77,111 +88,16 @@ def get(
     click.echo(_as_json(engine, path) if as_json else str(path))
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME[@VERSION|@ALIAS]...")
-@wish_options
-@click.option("--targets", default="", metavar="sm_86,sm_89", help="One engine for each of these.")
-@click.option("--precisions", default="", metavar="fp16,int8", help="One engine in each of these.")
-@click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
-@click.option("--retry", is_flag=True, help=RETRY)
-@click.option("--farm", is_flag=True, help=FARM)
-@click.option("--no-wait", is_flag=True, help=NO_WAIT)
-@loudness_options
-@click.pass_context
-def build(
-    ctx: click.Context,
-    /,
-    names: tuple[str, ...],
-    targets: str,
-    precisions: str,
-    rebuild: bool,
-    retry: bool,
-    farm: bool,
-    no_wait: bool,
-    **asked: Any,
-) -> None:
-    """Have engines in the store without fetching them; print their keys.
-
-    Of several, all are built; the exit code is that of the first that failed.
-    """
-    _require_farm(farm, no_wait, contradicted=rebuild)
-    wishes = [
-        {**asked, "name": name, **precision, **target}
-        for name in names
-        for precision in _each("precision", precisions)
-        for target in _each("target", targets)
-    ]
-    requests = [request_of(**wish) for wish in wishes]
-    with registry_of(ctx) as registry:
-        if farm:
-            _build_on_the_farm(ctx, registry, requests, retry=retry, wait=not no_wait)
-            return
-        failures = []
-        for request in requests:
-            try:
-                click.echo(registry.build(request, rebuild=rebuild, retry=retry).key)
-            except TrtregError as error:
-                if len(requests) == 1:
-                    raise
-                click.echo(f"{request.model}: {on_one_line(error.message)}", err=True)
-                failures.append(error)
-        if failures:
-            raise failures[0]
-
-
-def _each(option: str, given: str) -> list[dict[str, str]]:
-    return [{option: word} for word in filter(None, given.split(","))] or [{}]
-
-
-def _require_farm(farm: bool, no_wait: bool, *, contradicted: bool) -> None:
+def require_farm(farm: bool, no_wait: bool, *, contradicted: bool) -> None:
+    """Raise UsageError for what can't be had together."""
     if no_wait and not farm:
         raise UsageError("--no-wait is for --farm")
     if farm and contradicted:
-        raise UsageError("--farm contradicts --rebuild, --offline and --no-build")
-
-
-def _on_the_farm(ctx: click.Context, registry: Registry, request: Request, *, retry: bool, wait: bool) -> str:
-    """Have it built elsewhere, unless it is there; the build's id for those who don't wait."""
-    from trtreg.workplace import open_farm
-
-    try:
-        registry.ask(request, build=False)
-    except Unproven:
-        return ""
-    except Miss:
-        pass
-    else:
-        return ""
-    farm = open_farm(settings_of(ctx), registry.progress)
-    record = farm.want(registry.pose(request), retry=retry)
-    if not wait:
-        return record.id
-    registry.progress.say(f"build {record.id} of {record.model} in {record.queue}")
-    if error := farm.follow(record.id).error():
-        raise error
-    return ""
-
-
-def _build_on_the_farm(
-    ctx: click.Context, registry: Registry, requests: list[Request], *, retry: bool, wait: bool
-) -> None:
-    from trtreg.workplace import open_farm
-
-    farm = open_farm(settings_of(ctx), registry.progress)
-    records = [farm.want(registry.pose(request), retry=retry) for request in requests]
-    if not wait:
-        for record in records:
-            click.echo(record.id)
-        return
-    ends = [farm.follow(record.id) for record in records]
-    for end in ends:
-        click.echo(f"{end.key} {end.model} {end.state}")
-    if failure := next((error for end in ends if (error := end.error())), None):
-        raise failure
+        raise UsageError("--farm contradicts --rebuild, --repeat, --offline and --no-build")
 
 
 def _deliver(engine: Engine, output: str) -> Path:
-    from trtreg.wiring import deliver
+    from trtreg.wiring.wiring import deliver
 
     return deliver(engine, output)
 

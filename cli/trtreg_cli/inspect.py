@@ -20,7 +20,7 @@ from trtreg_cli.tables import megabytes
 @click.pass_context
 def inspect(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Say what any model or plan file is, without loading it into a runtime. Exit 8 if it can't be used as that."""
-    from trtreg.wiring import inspect_file
+    from trtreg.wiring.wiring import inspect_file
 
     with progress_of(ctx) as progress:
         inspection = inspect_file(file, settings=settings_of(ctx), progress=progress)

@@ -21,7 +21,7 @@ def key() -> None:
 @click.pass_context
 def new(ctx: click.Context, output: Path | None) -> None:
     """Make a key to sign with, and trust it here; print its public half, one word to be given to readers."""
-    from trtreg.keys import new_key
+    from trtreg.wiring.keys import new_key
 
     made, is_found = new_key(settings_of(ctx), output)
     click.echo(
@@ -37,7 +37,7 @@ def new(ctx: click.Context, output: Path | None) -> None:
 @click.pass_context
 def list_keys(ctx: click.Context) -> None:
     """List the keys of this machine, and how strictly signatures are asked for."""
-    from trtreg.keys import known_keys, trust_of
+    from trtreg.wiring.keys import known_keys, trust_of
 
     settings = settings_of(ctx)
     rows = [
@@ -61,7 +61,7 @@ def list_keys(ctx: click.Context) -> None:
 @click.pass_context
 def trust(ctx: click.Context, word: str, name: str) -> None:
     """Trust a public key from now on: the word that its owner's `trtreg key new` printed, or a file; print its id."""
-    from trtreg.keys import keyring_of, read_key
+    from trtreg.wiring.keys import keyring_of, read_key
 
     found = read_key(word, name)
     is_new = keyring_of(settings_of(ctx)).add(found)
@@ -74,7 +74,7 @@ def trust(ctx: click.Context, word: str, name: str) -> None:
 @click.pass_context
 def distrust(ctx: click.Context, key_id: str) -> None:
     """Trust a key no longer. What it has signed is refused from now on, in this machine's cache, too."""
-    from trtreg.keys import keyring_of, trust_of
+    from trtreg.wiring.keys import keyring_of, trust_of
 
     settings = settings_of(ctx)
     gone = keyring_of(settings).remove(key_id)
@@ -98,7 +98,7 @@ def sign(ctx: click.Context, instead_of: str, all_unsigned: bool, dry_run: bool)
     --instead-of those that another key has signed, and no unsigned ones: for changing keys.
     Exit 7 if any isn't sound. Nobody else should write to the store meanwhile.
     """
-    from trtreg.wiring import endorse_store
+    from trtreg.wiring.stores import endorse_store
 
     signed, unsound = 0, 0
     with progress_of(ctx) as progress:

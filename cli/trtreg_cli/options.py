@@ -13,13 +13,12 @@ from trtreg.core.builder_settings import HELP, BuilderSettings, HardwareCompatib
 from trtreg.core.names import ModelName, parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
 from trtreg.core.request import Request
-from trtreg.core.sizes import parse_size
 from trtreg.errors import UsageError
 from trtreg_cli.context import QUIET, VERBOSE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 _SHORTCUTS = tuple(Precision)
 
 
@@ -33,7 +32,7 @@ def wish_options(command: F) -> F:
     options = [
         *(click.option(f"--{p}", is_flag=True, help=f"Short for --precision {p}.") for p in _SHORTCUTS),
         click.option("--precision", type=click.Choice([str(p) for p in Precision]), help="fp32 unless given."),
-        click.option("--backend", type=click.Choice(_BACKENDS), default="auto", help="auto lets the machine decide."),
+        click.option("--backend", type=click.Choice(BACKENDS), default="auto", help="auto lets the machine decide."),
         click.option(
             "--shape", "shapes", multiple=True, metavar="INPUT=1x3x640x640|MIN:OPT:MAX", help="Shape of an input."
         ),
@@ -148,6 +147,8 @@ def _member(kind: type[StrEnum], text: str | None) -> StrEnum | None:
 
 def size_in_bytes(text: str, *, binary: bool = False) -> int:
     """`500M` or `20G`, in powers of 1000, or of 1024 as memory is counted. Raises UsageError."""
+    from trtreg.core.sizes import parse_size
+
     try:
         return parse_size(text, binary=binary)
     except ValueError as error:

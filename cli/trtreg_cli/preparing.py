@@ -14,7 +14,7 @@ from trtreg_cli.context import progress_of, settings_of
 from trtreg_cli.tables import megabytes
 
 if TYPE_CHECKING:
-    from trtreg.core.lineage import Lineage
+    from trtreg.core.lineage import Lineage, Step
     from trtreg.core.model import ModelVersion
     from trtreg.core.names import ModelName
     from trtreg.core.preparation import Preparation
@@ -40,13 +40,13 @@ def preparation_options(command: F) -> F:
             "inputs",
             multiple=True,
             metavar="NAME=[TYPE:]1x3x640x640",
-            help="Example of what a PyTorch program takes, in its order.",
+            help="Example of what a PyTorch or TensorFlow program takes; PyTorch's in its order.",
         ),
         click.option("--opset", type=click.IntRange(1), help="To export to; the newest that works unless given."),
         click.option(
-            "--unsafe-pickle",
+            "--unsafe-code",
             is_flag=True,
-            help="Let a PyTorch checkpoint run whatever code is in it: only if trusted.",
+            help="Let a checkpoint or program run whatever code is in it: only if trusted.",
         ),
     ]
     for option in reversed(options):
@@ -62,7 +62,7 @@ def preparation_of(
     simplify: bool,
     inputs: tuple[str, ...],
     opset: int | None,
-    unsafe_pickle: bool,
+    unsafe_code: bool,
 ) -> Preparation:
     """What the options ask for. Raises UsageError."""
     from trtreg.core.preparation import Preparation
@@ -75,7 +75,7 @@ def preparation_of(
             inputs=tuple(parse_shape(text) for text in plain),
             dtypes={t["name"]: t["dtype"] for t in typed if t},
             opset=opset,
-            unsafe_pickle=unsafe_pickle,
+            unsafe_code=unsafe_code,
             extract=extract,
             rename=rename,
             shapes=tuple(parse_shape(text) for text in fix_shape),
@@ -91,18 +91,21 @@ def lineage_lines(lineage: Lineage | None) -> list[str]:
         return []
     lines = [f"  given       {f.name} ({megabytes(f.size)} MB, SHA-256 {f.sha256})" for f in lineage.given.files]
     for number, step in enumerate(lineage.steps, 1):
-        parameters = " ".join(f"{name}={value}" for name, value in step.parameters.items())
         versions = ", ".join(f"{name} {version}" for name, version in step.versions.items())
-        lines.append(f"  step {number}      {step.name} {parameters}".rstrip() + f" (by {versions})")
+        lines.append(f"  step {number}      {_as_given(step)} (by {versions})")
         lines += [f"              {note}" for note in step.notes]
     return lines
+
+
+def _as_given(step: Step) -> str:
+    return " ".join([step.name, *(f"{name}={value}" for name, value in step.parameters.items())])
 
 
 def write_graph(ctx: click.Context, name: ModelName, file: Path) -> Path:
     """Draw the graph of the version that `name` selects into `file`, by its ending. Raises UsageError."""
     from trtreg.drawing.page import page
     from trtreg.drawing.svg import draw
-    from trtreg.wiring import open_intake
+    from trtreg.wiring.wiring import open_intake
 
     if file.suffix not in (".html", ".svg"):
         raise UsageError(f"{file} ends neither in .html nor in .svg", hint="the page also shows what is in groups")
@@ -117,7 +120,7 @@ def write_graph(ctx: click.Context, name: ModelName, file: Path) -> Path:
 
 
 def _facts(version: ModelVersion) -> list[tuple[str, str]]:
-    facts = version.facts
+    facts, lineage = version.facts, version.lineage
     operators = sorted(facts.operators.items(), key=lambda item: -item[1])
     return [
         ("digest", facts.digest),
@@ -125,6 +128,6 @@ def _facts(version: ModelVersion) -> list[tuple[str, str]]:
         ("precision", facts.precision),
         ("parameters", f"{facts.parameters:,}"),
         ("operators", ", ".join(f"{count} {name}" for name, count in operators)),
-        *(("given", f"{f.name}, SHA-256 {f.sha256}") for f in (version.lineage.given.files if version.lineage else ())),
-        *(("step", f"{s.name}: {'; '.join(s.notes)}") for s in (version.lineage.steps if version.lineage else ())),
+        *(("given", f"{f.name}, SHA-256 {f.sha256}") for f in (lineage.given.files if lineage else ())),
+        *(("step", ": ".join([_as_given(s), *s.notes])) for s in (lineage.steps if lineage else ())),
     ]

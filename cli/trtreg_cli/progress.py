@@ -26,6 +26,8 @@ _DOING = {
     "publish": "publishing",
     "fetch": "fetching",
     "wait": "waiting",
+    "load": "loading",
+    "detect": "looking at",
 }
 
 

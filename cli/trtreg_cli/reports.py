@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING
 
 from trtreg_cli.tables import megabytes, on_one_line, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trtreg.core.engine import EngineRecord
+    from trtreg.core.figures import Figures
     from trtreg.core.key import Question
+    from trtreg.core.variance import Variance
     from trtreg.core.verdict import Deviation, GateReport
 
 _WORST = 12
@@ -28,7 +33,45 @@ def engine_lines(record: EngineRecord, why_revoked: str | None = None) -> list[s
     lines += ["  " + ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in provenance.seconds.items())]
     lines += ["  " + ", ".join(f"{name} {version}" for name, version in sorted(provenance.versions.items()))]
     lines += [f"  {note}" for note in provenance.notes]
+    if provenance.variance:
+        lines += variance_lines(provenance.variance)
     return lines + ([f"  log of {provenance.log.size} bytes (--log)"] if provenance.log else [])
+
+
+def variance_lines(variance: Variance) -> list[str]:
+    """How far several builds of the recipe differ."""
+    count = len(variance.attempts)
+    plans = "all the same plan" if variance.plans == 1 else f"{variance.plans} different plans"
+    lines = ["", f"the best of {count} builds: {variance.passed} passed the gate, {plans}"]
+    lines += [f"  {on_one_line(a.reason)}" for a in variance.attempts if not a.passed]
+    rows = [
+        (name, *(f"{value:.4g}" for value in (spread.least, spread.median, spread.most)))
+        for name, spread in variance.spreads().items()
+    ]
+    return lines + ["  " + line for line in table(("figure", "least", "median", "most"), rows).splitlines()]
+
+
+def figures_lines(measured: Sequence[Figures]) -> list[str]:
+    """How fast the engine was: a line for each measurement, the newest first, and what it was run with."""
+    if not measured:
+        return []
+    rows = [
+        (
+            one.measured_at[:16].replace("T", " "),
+            on_one_line(one.host),
+            f"{one.run.p50:.3f}",
+            f"{one.run.p99:.3f}",
+            f"{one.run.per_second:.1f}",
+            f"{one.speed:.2f}x",
+            on_one_line(one.processor),
+            f"{one.threads} threads, {one.rounds} rounds; "
+            + ", ".join(f"{name} {version}" for name, version in sorted(one.versions.items())),
+        )
+        for one in measured
+    ]
+    head = ("measured (UTC)", "host", "p50 ms", "p99 ms", "runs/s", "speed", "on", "with")
+    lines = ["  " + line for line in table(head, rows).splitlines()]
+    return ["", "how fast, beside ONNX Runtime on the original", *lines]
 
 
 def question_lines(question: Question) -> list[str]:
@@ -53,12 +96,27 @@ def gate_lines(report: GateReport) -> list[str]:
         drawn = "; ".join(f"{name} from {values}" for name, values in sample.ranges.items())
         seeded = f", seed {sample.seed}: {drawn}" if sample.seed is not None else ""
         lines.append(f"  run on {sample.name} ({sample.cases} cases{seeded})")
+    lines += _tasks(report)
     lines += ["", "against ONNX Runtime's run of the original", *_deviations(report.original)]
     lines += ["", "against ONNX Runtime's run of the rewritten model"]
     lines += _deviations(report.rewritten) if report.rewritten else [f"  {report.rewritten_note or 'not compared'}"]
     if report.arithmetic:
         lines += ["", "rounded after every node, which this runtime doesn't do, against the original"]
         lines += _deviations(report.arithmetic)
+    return lines
+
+
+def _tasks(report: GateReport) -> list[str]:
+    """What was required, and the figures of engine and reference, sample by sample."""
+    lines = [f"  requires {requirement}" for requirement in report.required]
+    for measured in report.tasks:
+        rows = [
+            (name, f"{measured.figures.get(name, nan):.4g}", f"{figure:.4g}")
+            for name, figure in measured.reference.items()
+        ]
+        lines += ["", f"at its task, on {measured.sample} ({measured.count})"]
+        lines += ["  " + line for line in table(("figure", "engine", "reference"), rows).splitlines()] if rows else []
+        lines += [f"  {measured.failure}"] if measured.failure else []
     return lines
 
 

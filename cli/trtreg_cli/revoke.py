@@ -53,7 +53,7 @@ def revoke(
     Every reader refuses them as soon as it hears of it, its own copy, too, with exit 7 and the reason. There is no way
     back for these plans; `trtreg get --rebuild` makes others.
     """
-    from trtreg.wiring import open_revoker
+    from trtreg.wiring.wiring import open_revoker
 
     try:
         criteria = Criteria(keys=keys, host=host, runtime=runtime, runtime_version=version, since=since, model=model)

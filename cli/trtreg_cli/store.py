@@ -31,14 +31,14 @@ def rebuild_catalog(ctx: click.Context, adopt: bool | None) -> None:
     Nothing is lost with the catalog's database: the store has it all. What the catalog lists and the store doesn't know
     is forgotten. Exit 7 if records in the store are damaged: they are named, and what is listed of them stays.
     """
-    from trtreg.wiring import rebuild_catalog
+    from trtreg.wiring.wiring import rebuild_catalog
 
     with progress_of(ctx) as progress:
         rebuilt = rebuild_catalog(settings=settings_of(ctx), progress=progress, adopt=adopt)
     for damage in rebuilt.skipped:
         click.echo(f"skipped: {on_one_line(damage)}", err=True)
     if rebuilt.unstored:
-        from trtreg.indexing import only_listed
+        from trtreg.models.indexing import only_listed
 
         left = only_listed(rebuilt.unstored)
         click.echo(on_one_line(f"left alone: {left.message}; {left.hint}"), err=True)

@@ -17,7 +17,7 @@ from trtreg_cli.tables import on_one_line, table
 
 if TYPE_CHECKING:
     from trtreg.core.retention import StoredEngine
-    from trtreg.pruning import Pruned
+    from trtreg.upkeep.pruning import Pruned
 
 
 @click.command()
@@ -66,7 +66,7 @@ def prune(
 
     Run it once a day. What a model's record, a kept engine or a build under way needs always stays.
     """
-    from trtreg.upkeep import Keeper
+    from trtreg.wiring.keeper import Keeper
 
     try:
         policy = Policy(aliases=keep == "aliases", days=keep_days, last=keep_last, refused_days=keep_refused)
@@ -121,7 +121,7 @@ def _plain(pruned: Pruned) -> dict[str, object]:
 @click.pass_context
 def verify(ctx: click.Context, /, deep: bool, repair: bool, as_json: bool) -> None:
     """Whether the store is whole: blobs, manifests, pointers, models. Exit 7 if something is wrong and not mended."""
-    from trtreg.upkeep import Keeper
+    from trtreg.wiring.keeper import Keeper
 
     with progress_of(ctx) as progress:
         verified = Keeper(settings_of(ctx), progress).verify(deep=deep, repair=repair)
@@ -139,7 +139,11 @@ def verify(ctx: click.Context, /, deep: bool, repair: bool, as_json: bool) -> No
         )
     left = sum(not flaw.repaired for flaw in verified.flaws)
     if left:
-        hint = "build these engines again, or add these models again" if repair else "--repair mends what can be mended"
+        hint = "--repair mends what can be mended"
+        if repair:
+            hint = "build these engines again, or add these models again"
+            if any(flaw.kind == "record" and not flaw.repaired for flaw in verified.flaws):
+                hint = "trtreg store copy, from a store that has these records whole, brings them; else " + hint
         raise Untrusted(f"{left} flaws in the store", hint=hint)
 
 
@@ -156,7 +160,7 @@ def copy(ctx: click.Context, /, source: str, target: str, model: str, as_json: b
     What is there already isn't copied again, so that a copy that was ended is taken up by the next. Nothing is signed
     or verified on the way: records keep their signatures. Exit 3 if some couldn't be copied.
     """
-    from trtreg.upkeep import Keeper
+    from trtreg.wiring.keeper import Keeper
 
     with progress_of(ctx) as progress:
         copied = Keeper(settings_of(ctx), progress).copy(source, target, model=model)
@@ -177,7 +181,7 @@ def copy(ctx: click.Context, /, source: str, target: str, model: str, as_json: b
 @click.pass_context
 def du(ctx: click.Context, /, as_json: bool) -> None:
     """What takes how much room in the store. Orphans are blobs that no record names, or not yet."""
-    from trtreg.upkeep import Keeper
+    from trtreg.wiring.keeper import Keeper
 
     with progress_of(ctx) as progress:
         usage = Keeper(settings_of(ctx), progress).usage()

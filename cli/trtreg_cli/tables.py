@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows under their heads, each column as wide as it needs."""
-    lines = [tuple(h.upper() for h in head), *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(aligned(head, rows, batch=len(rows) + 1))
+
+
+def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], *, batch: int) -> Iterator[str]:
+    """The lines of a table, so many aligned at a time: a column may become wider on the way, and never narrower."""
+    widths, coming = [0] * len(head), chain([tuple(h.upper() for h in head)], rows)
+    while lines := [[on_one_line(cell) for cell in line] for line in islice(coming, batch)]:
+        widths = [max(width, *(len(line[i]) for line in lines)) for i, width in enumerate(widths)]
+        for line in lines:
+            yield "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
 
 
 def on_one_line(text: str) -> str:

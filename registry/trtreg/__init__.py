@@ -29,8 +29,8 @@ _HOMES = {"Engine": "trtreg.finding", "Registry": "trtreg.registry", "TrtregErro
 def open_registry(*, progress: Progress | None = None, **settings: str | None) -> Registry:
     """The registry that the settings name: flags given here (`home`, `catalog`, `store`, `cache`, `time_limit`,
     `memory_limit`), then the environment, `trtreg.toml` and defaults, as for the command line."""
-    from trtreg import wiring
     from trtreg.silence import SILENT
+    from trtreg.wiring import wiring
 
     return wiring.open_registry(settings=wiring.settings(settings), progress=progress or SILENT)
 

@@ -6,6 +6,11 @@ and the hint on stderr and leaves with `exit_code`; a traceback is a bug in trtr
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class TrtregError(Exception):
     """What every deliberate error derives from; catch it to catch all that trtreg raises on purpose."""
@@ -157,6 +162,16 @@ EXIT_CODES: dict[int, str] = {
     8: "unusable model",
     130: "interrupted",
 }
+
+
+_WORST_FIRST = (6, 7, 8, 2, 4, 5, 3)
+"""Of many failures at once: first what speaks against the place or the model, last what only waits for a machine."""
+
+
+def worst_of(errors: Iterable[TrtregError]) -> TrtregError | None:
+    """The one whose exit code a job of many builds ends with; the first of several of that kind."""
+    rank = {code: place for place, code in enumerate(_WORST_FIRST)}
+    return min(errors, key=lambda error: rank.get(error.exit_code, -1), default=None)
 
 
 def error_of(kind: str, message: str, hint: str = "") -> TrtregError:

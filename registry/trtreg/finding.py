@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from trtreg.core.trust import Trust
     from trtreg.interfaces import PlanCache, Progress, Session, Store
     from trtreg.publishing import Publisher
-    from trtreg.revocations import Revocations
     from trtreg.stopwatch import Stopwatch
+    from trtreg.trust.revocations import Revocations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,16 +194,9 @@ class Finder:
         allowed: bool,
     ) -> Engine:
         """A plan from quarantine, for those who take the risk; it stays out of the cache that serves the others."""
-        target = manifest.target
-        needed = (
-            f"a machine with {target.architecture.replace(',', ' or ')} and {target.runtime} {target.runtime_version}"
-        )
         if not allowed:
-            raise Unproven(
-                f"{asked} is built, but not proven: it waits for {needed} that runs: trtreg gate {asked.key[:12]}",
-                hint="--allow-unproven serves it all the same",
-            )
-        self._progress.say(f"warning: this engine is not proven: it has never run, and waits for {needed}")
+            raise unproven(asked)
+        self._progress.say(f"warning: this engine is not proven: it has never run, and waits for {_prover_of(asked)}")
         with watch("admit"):
             engine = self._unproven.admit(manifest, fetch)
         return self._engine(asked.key, engine, source, watch)
@@ -221,6 +214,19 @@ class Finder:
             manifest_json=cached.manifest_json,
             opener=self._opener,
         )
+
+
+def unproven(asked: Asked) -> Unproven:
+    """The engine lies in quarantine."""
+    return Unproven(
+        f"{asked} is built, but not proven: it waits for {_prover_of(asked)} that runs: trtreg gate {asked.key[:12]}",
+        hint="--allow-unproven serves it all the same",
+    )
+
+
+def _prover_of(asked: Asked) -> str:
+    target = asked.question.target
+    return f"a machine with {target.architecture.replace(',', ' or ')} and {target.runtime} {target.runtime_version}"
 
 
 def lacking(asked: Asked, what: str) -> NotFound:

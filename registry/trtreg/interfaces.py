@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from trtreg.core.benchmark import BenchOrder, BenchReport
     from trtreg.core.bisection import Bisection
     from trtreg.core.build import BuildRecord, BuildState, Wish
+    from trtreg.core.detection import DetectOrder, DetectReport
     from trtreg.core.engine import CachedEngine, EngineRecord
+    from trtreg.core.evaluation import EvalOrder, Measured
     from trtreg.core.files import StoredBlob, StoredFile
     from trtreg.core.key import Key
     from trtreg.core.lease import Failure, Holder, Lease, Owner, Pulse
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from trtreg.core.signature import Signature
     from trtreg.core.target import Target
     from trtreg.core.verdict import GateReport
-    from trtreg.core.work import Built, WorkOrder
+    from trtreg.core.work import Built, Packed, PackOrder, WorkOrder
     from trtreg.errors import TrtregError
 
     Tensor = NDArray[np.generic]
@@ -55,7 +57,8 @@ class Progress(Protocol):
     """Told what goes on; shows it or doesn't. Never raises."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """A stage begins: `examine`, `begin`, `rewrite`, `build`, `refit`, `gate`, `publish`, `fetch`, `wait`."""
+        """A stage begins: `examine`, `begin`, `rewrite`, `build`, `refit`, `gate`, `publish`, `fetch`, `wait`,
+        `detect`."""
 
     def advance(self, done: int, total: int) -> None:
         """`done` of `total` units (bytes, cases) of the current stage are through."""
@@ -86,6 +89,10 @@ class Catalog(Protocol):
         """What is listed of that name."""
         ...
 
+    def models(self, *, after: str = "", limit: int | None = None) -> list[Model]:
+        """What is listed, by name: at most so many, of those whose names come after that one."""
+        ...
+
     def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
         """All versions of all models, by name and number; those of one content, if its digest is given."""
         ...
@@ -112,11 +119,13 @@ class Catalog(Protocol):
         self,
         *,
         key_prefix: str = "",
-        model_digest: str | None = None,
+        model_digests: Collection[str] | None = None,
         state: EngineState | None = None,
+        after: int | None = None,
         limit: int | None = None,
     ) -> list[EngineRecord]:
-        """Engines, newest first."""
+        """Engines, newest first: at most so many, of those that come after the one of that `number`. Whoever gives the
+        last one's number gets the next page, whatever came and went in between."""
         ...
 
 
@@ -156,28 +165,31 @@ class Leases(Protocol):
 
 
 class Builds(Protocol):
-    """What was asked of the farm, and what became of it. Who may build it is the lease's business."""
+    """What was asked of the farm, builds and proofs, and what became of it. Who may build is the lease's business."""
 
     def want(self, wish: Wish) -> tuple[BuildRecord, bool]:
-        """The build of that key, and whether it is new: one that is wanted or runs already is joined."""
+        """The build or proof of that key, and whether it is new: one that is wanted or runs already is joined."""
         ...
 
     def build(self, number: str) -> BuildRecord | None: ...
 
-    def builds(self, *, live: bool = False, limit: int | None = None) -> list[BuildRecord]:
-        """Newest first; with `live`, those that haven't ended."""
+    def builds(
+        self, *, prefix: str = "", live: bool = False, key: Key | None = None, after: str = "", limit: int | None = None
+    ) -> list[BuildRecord]:
+        """Newest first: at most so many, of those whose ids begin so, and that come after the build of the id `after`;
+        with `live`, those that haven't ended; those of one `key`, if it is given."""
         ...
 
-    def begin(self, number: str, worker: str) -> None:
-        """A worker has its lease."""
+    def begin(self, number: str, worker: str) -> bool:
+        """A worker has its lease; whether the build is wanted still."""
         ...
 
     def tell(self, number: str, *, phase: str, line: str) -> None:
         """What it does now, and a line of its log, if there is one."""
         ...
 
-    def end(self, number: str, state: BuildState, error: TrtregError | None = None) -> None:
-        """What became of it; the first end counts."""
+    def end(self, number: str, state: BuildState, error: TrtregError | None = None, *, worker: str = "") -> bool:
+        """What became of it, if nobody but this `worker` works on it; whether that counts. The first end does."""
         ...
 
     def due(self) -> list[BuildRecord]:
@@ -191,6 +203,10 @@ class Bell(Protocol):
 
     def ring(self, build: BuildRecord) -> None:
         """Raises Unreachable."""
+        ...
+
+    def is_served(self, queue: str) -> bool:
+        """Whether a worker takes what waits there, now or when it has a free hand. Raises Unreachable."""
         ...
 
 
@@ -318,6 +334,10 @@ class Workshop(Protocol):
         """How many runs the sample holds. Raises UsageError for inputs that the model doesn't take."""
         ...
 
+    def pack(self, order: PackOrder, progress: Progress) -> Packed:
+        """Make a sample of pictures. Raises NotFound, UsageError for what can't be read or doesn't fit the model."""
+        ...
+
     def outline(self, model: Path, progress: Progress) -> Outline:
         """What its graph looks like. Raises NotFound, UsageError, UnusableModel."""
         ...
@@ -345,6 +365,14 @@ class Workshop(Protocol):
 
     def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:
         """Measure how fast plans are beside ONNX Runtime's run of the original, in turn in one process."""
+        ...
+
+    def detect(self, order: DetectOrder, progress: Progress) -> DetectReport:
+        """Have a plan look at pictures and videos, and write them with boxes."""
+        ...
+
+    def evaluate(self, order: EvalOrder, progress: Progress) -> Measured:
+        """Measure on all of a sample what plans are good for, in the same way."""
         ...
 
 

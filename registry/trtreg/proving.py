@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.core.compatibility import claim, why_not
+from trtreg.core.engine import EngineRecord
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.verdict import GateReport, Verdict
-from trtreg.errors import Miss, NotFound, TrtregError, UsageError
+from trtreg.errors import Miss, TrtregError, UsageError
+from trtreg.paging import by_pages
 
 if TYPE_CHECKING:
-    from trtreg.core.engine import EngineRecord
+    from trtreg.core.key import Key
     from trtreg.core.manifest import Manifest
     from trtreg.core.request import Chosen
     from trtreg.core.target import Target
     from trtreg.interfaces import Catalog, PlanCache, Progress
-    from trtreg.making import Judged, Maker
-    from trtreg.models import Models
+    from trtreg.making.leasing import Turns
+    from trtreg.making.making import Judged, Maker
+    from trtreg.models.models import Models
     from trtreg.publishing import Publisher
 
 
@@ -28,7 +31,7 @@ class Prover:
     """Judges engines on this machine, and lets their state follow the verdict.
 
     choose  this machine's backend and target for the runtime of a plan, on the GPU `device`
-    on_gpu  waits for this build's turn on a GPU, by UUID
+    turns   whose turn it is to work on a key, among all machines, and on a GPU
     """
 
     def __init__(
@@ -41,10 +44,10 @@ class Prover:
         cache: PlanCache,
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[..., Chosen],
-        on_gpu: Callable[[str], AbstractContextManager[None]],
+        turns: Turns,
         progress: Progress,
     ) -> None:
-        self._on_gpu = on_gpu
+        self._turns = turns
         self._models, self._catalog, self._publisher, self._maker = models, catalog, publisher, maker
         self._cache, self._work_folder, self._choose, self._progress = cache, work_folder, choose, progress
 
@@ -54,22 +57,53 @@ class Prover:
         A published engine that fails is withdrawn; a rejected one that passes, under a wider tolerance or on other
         samples, is published; so is one from quarantine. Raises Miss for a plan that this machine can't run.
         """
+        report = self._judge(record, device=device, made=lambda: False, retry=True)
+        assert report is not None
+        return report
+
+    def prove(self, key: Key, *, retry: bool = False) -> GateReport | None:
+        """Run the gate over the plan that waits in quarantine for `key`; None if another machine has proven it
+        meanwhile. Raises what `judge` does, and a failure that is remembered, unless `retry`."""
+        waiting = self._publisher.find_unproven(key)
+        if waiting is None:
+            return None
+        asked = self._lacks(waiting)
+        made_at = waiting.provenance.built_at
+        # Its place in the catalog's order matters to nobody here, and the catalog may not list it.
+        record = EngineRecord(number=0, manifest=waiting, state=EngineState.UNPROVEN, blessed=False, created_at=made_at)
+        return self._judge(record, device="", made=lambda: self.lacking(key) != asked, retry=retry)
+
+    def lacking(self, key: Key) -> Target | None:
+        """The machine that a plan in quarantine for `key` waits for: of several architectures the first on which it
+        is unproven. None if nothing waits."""
+        waiting = self._publisher.find_unproven(key)
+        return None if waiting is None else self._lacks(waiting)
+
+    def _lacks(self, manifest: Manifest) -> Target:
+        each = manifest.target.architecture.split(",")
+        # Proven on each, and still waiting: who proved it on the last is about to publish it for all, or died before.
+        unproven = next((a for a in each if not self._is_proven_for(manifest, a)), each[-1])
+        return replace(manifest.target, architecture=unproven)
+
+    def _judge(self, record: EngineRecord, *, device: str, made: Callable[[], bool], retry: bool) -> GateReport | None:
         manifest = self._publisher.verified(record)
         record = replace(record, manifest=manifest)
         version = self._models.source_of(manifest)
-        if version is None:
-            raise NotFound(
-                f"no model has the contents that {manifest.key[:12]} was made from ({manifest.provenance.model})",
-                hint="add the model again, then run the gate",
-            )
         chosen = self._machine_for(manifest, device)
         if not _loads(chosen.target, manifest):
             raise Miss(
                 f"this machine can't run {manifest.key[:12]}: {why_not(chosen.target, manifest.question)}",
                 hint=f"it takes {manifest.target}",
             )
-        with self._cache.lock(manifest.key, self._tell_waiting), self._work_folder() as folder:
-            with self._on_gpu(chosen.gpu):
+        with (
+            self._cache.lock(manifest.key, self._tell_waiting),
+            self._turns.only(manifest.key, made=made, retry=retry) as ours,
+            self._work_folder() as folder,
+        ):
+            if not ours:
+                return None
+            self._progress.stage("begin")
+            with self._turns.on_gpu(chosen.gpu):
                 judged = self._maker.judge_again(record, version, chosen, folder)
             if judged.report.verdict is not Verdict.PASSED:
                 self._withdraw(judged, chosen.target)
@@ -82,19 +116,33 @@ class Prover:
 
         Gives each of them with its report, or with the error that kept it from being judged.
         """
-        for record in self._catalog.engines(state=EngineState.UNPROVEN):
+        for record in self._unproven():
             try:
                 if self._can_prove(record.manifest, device):
                     yield record, self.judge(record, device=device)
             except TrtregError as error:
                 yield record, error
 
+    def waiting(self) -> Iterator[Manifest]:
+        """What waits in quarantine and this machine could prove."""
+        for record in self._unproven():
+            if self._can_prove(record.manifest, ""):
+                yield record.manifest
+
+    def _unproven(self) -> Iterator[EngineRecord]:
+        return by_pages(
+            lambda last, most: self._catalog.engines(state=EngineState.UNPROVEN, after=last, limit=most),
+            lambda record: record.number,
+            after=None,
+        )
+
     def _can_prove(self, manifest: Manifest, device: str) -> bool:
         try:
             here = self._choose(manifest.target.runtime, device=device).target
         except TrtregError:
             return False  # That runtime isn't here at all.
-        return _loads(here, manifest) and not self._is_proven_for(manifest, here.architecture)
+        is_lacking = self._lacks(manifest).architecture == here.architecture
+        return _loads(here, manifest) and (is_lacking or not self._is_proven_for(manifest, here.architecture))
 
     def _machine_for(self, manifest: Manifest, device: str) -> Chosen:
         try:

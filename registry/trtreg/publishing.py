@@ -175,16 +175,20 @@ class Publisher:
         return manifest
 
     def reject(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
-        """Keep the plan and its report, out of reach of `get`: this machine's cache forgets it first."""
+        """Keep the plan and its report, out of reach of `get`: this machine's cache forgets it first. Raises LeaseLost:
+        another may have proven the same plan meanwhile."""
         key, digest = manifest.key, manifest.plan_digest
         self._forget(key)
         self._put_files(manifest, folder, progress)
+        lease = self._fence()
         self._write(rejected_name(key, digest), manifest, folder, progress, replace=True)
         if self._blessed(key) == digest:
             self._store.delete_record(blessed_name(key))
-        self._store.delete_record(manifest_name(key, digest))
+        # A builder needn't be allowed to withdraw what is published, and mostly nothing was.
+        if self._store.read_record(manifest_name(key, digest)) is not None:
+            self._store.delete_record(manifest_name(key, digest))
         self._store.delete_record(unproven_name(key, digest))
-        self._list(manifest, EngineState.REJECTED, progress)
+        self._list(manifest, EngineState.REJECTED, progress, lease=lease)
 
     def _list(
         self,
@@ -229,7 +233,8 @@ def revoked(key: Key, plan_digest: str, model: str, why: str) -> Revoked:
     """What who asks for a withdrawn engine is told."""
     return Revoked(
         f"engine {key[:12]}/{plan_digest[:12]} of {model} was revoked: {why}",
-        hint="--rebuild builds another; trtreg revoke --list tells who revoked what",
+        hint="another recipe, or the model's next version, makes another plan; --rebuild does so where builds differ. "
+        "trtreg revoke --list tells who revoked what",
     )
 
 

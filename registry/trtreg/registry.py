@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trtreg.core.engine import EngineRecord
+    from trtreg.core.figures import Figures
     from trtreg.core.key import Key
     from trtreg.core.lifecycle import EngineState
     from trtreg.core.manifest import Manifest
+    from trtreg.core.target import Target
     from trtreg.core.verdict import GateReport
     from trtreg.finding import Engine, Finder
     from trtreg.interfaces import PlanCache, Progress, Store
-    from trtreg.models import Models
-    from trtreg.plugins import Plugins
-    from trtreg.producing import Producer
+    from trtreg.making.plugins import Plugins
+    from trtreg.making.producing import Producer
+    from trtreg.measurements import Measurements
+    from trtreg.models.models import Models
     from trtreg.proving import Prover
     from trtreg.review import Explanation, Reviewer
-    from trtreg.revocations import Revocations
+    from trtreg.trust.revocations import Revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,14 @@ class Registry:
         prover: Callable[[], Prover],
         plugins: Callable[[], Plugins],
         choose: Callable[[Request], Chosen],
+        measurements: Callable[[], Measurements],
         revocations: Revocations,
         progress: Progress,
     ) -> None:
         self.models, self.progress = models, progress
         self._store, self._cache, self._finder, self._producer = store, cache, finder, producer
         self._reviewer, self._prover, self._plugins = reviewer, prover, plugins
-        self._choose, self._revocations = choose, revocations
+        self._choose, self._measurements, self._revocations = choose, measurements, revocations
 
     # --- get and build -------------------------------------------------------------------------------------
 
@@ -97,6 +101,7 @@ class Registry:
         offline: bool = False,
         refresh: bool = False,
         rebuild: bool = False,
+        repeat: int = 1,
         retry: bool = False,
         allow_unproven: bool = False,
     ) -> Engine:
@@ -126,6 +131,7 @@ class Registry:
             build=build,
             offline=offline,
             rebuild=rebuild,
+            repeat=repeat,
             retry=retry,
             allow_unproven=allow_unproven,
             refresh=refresh,
@@ -142,6 +148,7 @@ class Registry:
         offline: bool = False,
         refresh: bool = False,
         rebuild: bool = False,
+        repeat: int = 1,
         retry: bool = False,
         allow_unproven: bool = False,
     ) -> Engine:
@@ -151,10 +158,12 @@ class Registry:
         offline         answer from this machine alone, by what the name meant when it was last asked for
         refresh         ask the store what the name means now and what was revoked, however fresh its last answer is
         rebuild         build even if there is an engine, and serve the new one if it passes the gate
+        repeat          how many times a rebuild builds; the best one that passes the gate is served
         retry           build even if that has failed a short while ago
         allow_unproven  serve a plan that no machine has run yet, if there is no proven one
         """
         _refuse_contradiction(build=build, offline=offline, refresh=refresh, rebuild=rebuild)
+        _require_repeatable(repeat, rebuild=rebuild)
         watch = Stopwatch()
         asked = self._pose(request, watch, fresh=refresh or rebuild, offline=offline)
         if refresh:
@@ -176,7 +185,7 @@ class Registry:
                     watch.lap("wait")
                     if ours:
                         return self._producer().build_and_serve(
-                            asked, watch, rebuild=rebuild, allow_unproven=allow_unproven
+                            asked, watch, rebuild=rebuild, allow_unproven=allow_unproven, repeat=repeat
                         )
 
     def _require_leave_to_build(self, asked: Asked, build: bool) -> None:
@@ -186,8 +195,9 @@ class Registry:
                 hint="trtreg explain with the same options says why; without --no-build it is built",
             )
 
-    def build(self, request: Request, *, rebuild: bool = False, retry: bool = False) -> Manifest:
+    def build(self, request: Request, *, rebuild: bool = False, repeat: int = 1, retry: bool = False) -> Manifest:
         """The same without fetching: the manifest of the engine that is then in the store."""
+        _require_repeatable(repeat, rebuild=rebuild)
         watch = Stopwatch()
         asked = self._pose(request, watch, fresh=True)
         with self._sole_maker(asked.key):
@@ -196,11 +206,15 @@ class Registry:
                     return there
                 with self._producer().turn(asked, rebuild=rebuild, retry=retry) as ours:
                     if ours:
-                        return self._producer().build(asked, watch, rebuild=rebuild)
+                        return self._producer().build(asked, watch, rebuild=rebuild, repeat=repeat)
 
     def pose(self, request: Request) -> Asked:
         """What the request comes to on this machine: version, backend, question. Raises NotFound, UsageError."""
         return self._pose(request, Stopwatch())
+
+    def standing(self, asked: Asked) -> Manifest | None:
+        """The engine that the store has, published or in quarantine. Raises Revoked, Unreachable, Untrusted."""
+        return self._finder.in_store(asked.key)
 
     def _pose(self, request: Request, watch: Stopwatch, *, fresh: bool = False, offline: bool = False) -> Asked:
         with watch("resolve"):
@@ -244,9 +258,17 @@ class Registry:
         """Whether `request` would hit or miss on this machine, and why. Builds and fetches nothing."""
         return self._reviewer().explain(self._pose(request, Stopwatch()))
 
-    def engines(self, *, state: EngineState | None = None, model: str | None = None) -> list[EngineRecord]:
-        """What the catalog lists, newest first; of one model, if its name is given."""
-        return self._reviewer().engines(state=state, model=model)
+    def engines(
+        self,
+        *,
+        state: EngineState | None = None,
+        model: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[EngineRecord]:
+        """What the catalog lists, newest first, read page by page; of one model, if its name is given: at most so many,
+        of those that come after the one of that number."""
+        return self._reviewer().engines(state=state, model=model, after=after, limit=limit)
 
     def engine(self, key_prefix: str) -> EngineRecord:
         """The engine whose key begins so. Raises NotFound, UsageError."""
@@ -255,6 +277,10 @@ class Registry:
     def why_revoked(self, record: EngineRecord) -> str | None:
         """Why an engine was withdrawn; None if it wasn't."""
         return self._revocations.why(record.manifest.key, record.manifest.plan_digest)
+
+    def figures(self, record: EngineRecord) -> list[Figures]:
+        """What was measured of an engine's speed, the newest first. Raises Unreachable."""
+        return self._measurements().of(record.manifest.key, record.manifest.plan_digest)
 
     def build_log(self, key_prefix: str) -> str:
         """What the builder said while it made that engine. Raises NotFound, UsageError."""
@@ -269,6 +295,27 @@ class Registry:
     def judge_waiting(self, *, device: str = "") -> Iterator[tuple[EngineRecord, GateReport | TrtregError]]:
         """Run the gate over every engine in quarantine that this machine can run; publish those that pass."""
         return self._prover().judge_waiting(device=device)
+
+    # --- for the farm ----------------------------------------------------------------------------------------
+
+    def prove(self, key: Key, *, retry: bool = False) -> GateReport | None:
+        """Run the gate over the plan in quarantine for `key`, under its lease; None if another has meanwhile."""
+        return self._prover().prove(key, retry=retry)
+
+    def lacking(self, key: Key) -> Target | None:
+        """The machine that the plan in quarantine for `key` waits for; None if nothing waits."""
+        return self._prover().lacking(key)
+
+    def waiting(self) -> Iterator[Manifest]:
+        """What waits in quarantine and this machine could prove."""
+        return self._prover().waiting()
+
+
+def _require_repeatable(repeat: int, *, rebuild: bool) -> None:
+    if repeat < 1:
+        raise UsageError(f"it can't be built {repeat} times")
+    if repeat > 1 and not rebuild:
+        raise UsageError("--repeat is for --rebuild: what is there already is built again to see how far builds differ")
 
 
 def _refuse_contradiction(*, build: bool, offline: bool, refresh: bool, rebuild: bool) -> None:

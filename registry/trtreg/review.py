@@ -14,6 +14,7 @@ from trtreg.core.lifecycle import EngineState
 from trtreg.core.selection import Near, expected_seconds, nearest
 from trtreg.core.verdict import GateReport, tolerance_for
 from trtreg.errors import NotFound, Revoked, UsageError
+from trtreg.paging import by_pages
 from trtreg.silence import SILENT
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from trtreg.core.target import Target
     from trtreg.core.trust import Trust
     from trtreg.interfaces import Catalog, PlanCache, Store
-    from trtreg.models import Models
+    from trtreg.models.models import Models
     from trtreg.publishing import Publisher
-    from trtreg.revocations import Revocations
+    from trtreg.trust.revocations import Revocations
+
+_MANY = 1000
+"""Engines that are read to find the one whose key begins so: who wrote two digits isn't told of ten thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,7 @@ class Reviewer:
             answer = "rejected"
         digests = {v.facts.digest for v in self._models.all(asked.version.name)}
         states = (EngineState.PUBLISHED, EngineState.UNPROVEN)
-        records = [r for d in sorted(digests) for s in states for r in self._catalog.engines(model_digest=d, state=s)]
+        records = [r for s in states for r in self._catalog.engines(model_digests=digests, state=s)]
         others = [r.manifest for r in records if r.state is EngineState.PUBLISHED]
         question = asked.question
         return Explanation(
@@ -127,8 +131,8 @@ class Reviewer:
 
     def expected_seconds(self, asked: Asked) -> float | None:
         """How long its build would take by the history of like ones; None without any."""
-        digest = asked.question.model_digest
-        return expected_seconds(asked.question, [r.manifest for r in self._catalog.engines(model_digest=digest)])
+        alike = self._catalog.engines(model_digests=[asked.question.model_digest])
+        return expected_seconds(asked.question, [r.manifest for r in alike])
 
     def _candidates(self, asked: Asked, manifests: list[Manifest]) -> Iterator[Candidate]:
         """The best first, each plan once."""
@@ -156,30 +160,44 @@ class Reviewer:
         return key if self._publisher.has_published(key, manifest.plan_digest) else None
 
     def rejection(self, asked: Asked) -> GateReport | None:
-        """The report that still speaks against the key: under today's tolerance and on today's samples."""
+        """The report that still speaks against the key: by today's tolerance and requirements, on today's samples."""
         tolerance = tolerance_for(asked.question.recipe.precision, asked.version.tolerance)
         samples = {s.file.sha256 for s in asked.version.samples}
         for manifest in self._publisher.rejected(asked.key):
             report = manifest.gate
             if report is None or {s.sha256 for s in report.samples if s.sha256} != samples:
                 continue
-            if reasons := report.reasons_under(tolerance):
+            if reasons := report.reasons_under(tolerance, asked.version.requirements):
                 return replace(report, reasons=reasons)
         return None
 
-    def engines(self, *, state: EngineState | None = None, model: str | None = None) -> list[EngineRecord]:
-        """What the catalog lists, newest first; of one model, if its name is given."""
-        if model is None:
-            return self._catalog.engines(state=state)
-        digests = {v.facts.digest for v in self._models.all(model)}
-        return [r for r in self._catalog.engines(state=state) if r.manifest.model_digest in digests]
+    def engines(
+        self,
+        *,
+        state: EngineState | None = None,
+        model: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[EngineRecord]:
+        """What the catalog lists, newest first, read page by page; of one model, if its name is given: at most so many,
+        of those that come after the one of that number."""
+        digests = None if model is None else {v.facts.digest for v in self._models.all(model)}
+        return by_pages(
+            lambda last, most: self._catalog.engines(model_digests=digests, state=state, after=last, limit=most),
+            lambda record: record.number,
+            after=after,
+            limit=limit,
+        )
 
     def engine(self, key_prefix: str) -> EngineRecord:
         """The engine whose key begins so: the served one of its key, else the newest; KEY/PLAN names one of several
         plans of a key by how its digest begins. Raises NotFound, UsageError."""
         key, _, plan = key_prefix.partition("/")
-        records = [r for r in self._catalog.engines(key_prefix=key) if r.manifest.plan_digest.startswith(plan)]
+        found = self._catalog.engines(key_prefix=key, limit=_MANY)
+        records = [r for r in found if r.manifest.plan_digest.startswith(plan)]
         keys = sorted({r.manifest.key for r in records})
+        if len(found) == _MANY and len({r.manifest.key for r in found}) > 1:
+            raise UsageError(f"{key} begins many keys", hint="write more of its digits")
         if not records:
             raise NotFound(f"no engine with key {key_prefix}", hint="trtreg ls lists them")
         if len(keys) > 1:

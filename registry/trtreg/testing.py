@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,6 +239,11 @@ class _Held:
     cancelled: bool = False
 
 
+def _created_at(manifest: Manifest) -> str:
+    built_at = rules.moment(manifest.provenance.built_at) or datetime.now(UTC)
+    return built_at.isoformat(timespec="seconds")
+
+
 class MemoryCatalog:
     """A Catalog in dictionaries. `leases` are what `record_engine` is fenced by."""
 
@@ -259,6 +264,9 @@ class MemoryCatalog:
     def model(self, name: str) -> Model | None:
         return self._models.get(name)
 
+    def models(self, *, after: str = "", limit: int | None = None) -> list[Model]:
+        return [model for name, model in sorted(self._models.items()) if name > after][:limit]
+
     def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
         in_order = [v for _, model in sorted(self._models.items()) for v in model.all()]
         return [v for v in in_order if digest in (None, v.facts.digest)]
@@ -273,12 +281,13 @@ class MemoryCatalog:
         if bless:
             self._unbless(manifest.key)
         blessed = bless or (there.blessed and state is EngineState.PUBLISHED)
-        self._put(replace(there, manifest=manifest, state=state, blessed=blessed))
+        self._put(replace(there, manifest=manifest, state=state, blessed=blessed, created_at=_created_at(manifest)))
 
     def restore_engine(self, manifest: Manifest, state: EngineState, *, bless: bool) -> None:
         if bless:
             self._unbless(manifest.key)
-        self._put(replace(self._there(manifest, state), manifest=manifest, state=state, blessed=bless))
+        there, created_at = self._there(manifest, state), _created_at(manifest)
+        self._put(replace(there, manifest=manifest, state=state, blessed=bless, created_at=created_at))
 
     def plans(self) -> list[tuple[Key, str]]:
         return [(r.manifest.key, r.manifest.plan_digest) for r in self._engines.values()]
@@ -287,9 +296,9 @@ class MemoryCatalog:
         self._engines.pop((key, plan_digest), None)
 
     def _there(self, manifest: Manifest, state: EngineState) -> EngineRecord:
-        built_at = rules.moment(manifest.provenance.built_at) or datetime.now(UTC)
-        created_at = built_at.isoformat(timespec="seconds")
-        new = EngineRecord(manifest=manifest, state=state, blessed=False, created_at=created_at)
+        number = 1 + max((r.number for r in self._engines.values()), default=0)
+        created_at = _created_at(manifest)
+        new = EngineRecord(number=number, manifest=manifest, state=state, blessed=False, created_at=created_at)
         return self._engines.get((manifest.key, manifest.plan_digest), new)
 
     def _put(self, record: EngineRecord) -> None:
@@ -303,15 +312,17 @@ class MemoryCatalog:
         self,
         *,
         key_prefix: str = "",
-        model_digest: str | None = None,
+        model_digests: Collection[str] | None = None,
         state: EngineState | None = None,
+        after: int | None = None,
         limit: int | None = None,
     ) -> list[EngineRecord]:
         found = [
             r
             for r in reversed(self._engines.values())
             if r.manifest.key.startswith(key_prefix)
-            and model_digest in (None, r.manifest.model_digest)
+            and (model_digests is None or r.manifest.model_digest in model_digests)
             and state in (None, r.state)
+            and (after is None or r.number < after)
         ]
         return found[:limit]

@@ -71,8 +71,10 @@ def _server(folder: Path) -> Iterator[S3Server]:
     """A gateway of this campaign's own."""
     if absent := ceph.missing():
         sys.exit(f"no S3 server: {', '.join(absent)} not installed; --directory does without")
-    yield ceph.start(folder / "ceph")
-    ceph.stop(folder / "ceph")
+    try:
+        yield ceph.start(folder / "ceph")
+    finally:
+        ceph.stop(folder / "ceph")
 
 
 def _at(endpoint: str, bucket: str) -> str:

@@ -10,7 +10,7 @@ from trtreg.core.files import StoredFile
 from trtreg.core.layout import MANIFESTS
 from trtreg.core.manifest import Manifest, read_manifest
 from trtreg.core.trust import parse_key, settle_trust
-from trtreg.naming import Names
+from trtreg.models.naming import Names
 from trtreg.storage.places import open_store
 from trtreg.storage.signing import SignedStore
 from trtreg.testing import SilentProgress

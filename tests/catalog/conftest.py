@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from databases import new_postgres_database
 from trtreg.catalog import migration
 from trtreg.catalog.sql import SqlCatalog
-from trtreg.catalog.tables import metadata
+from trtreg.catalog.tables import compatibility, metadata
 from trtreg.catalog.url import sqlite_path
 from trtreg.interfaces import Catalog
 from trtreg.testing import MemoryCatalog
@@ -43,7 +43,7 @@ def postgres_catalog_url() -> Iterator[str]:
 def postgres_catalog(postgres_catalog_url: str) -> Iterator[SqlCatalog]:
     """An empty catalog in PostgreSQL."""
     engine = create_engine(postgres_catalog_url)
-    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    tables = ", ".join(table.name for table in metadata.sorted_tables if table is not compatibility)
     with engine.begin() as connection:
         connection.execute(text(f"TRUNCATE {tables}"))
     engine.dispose()

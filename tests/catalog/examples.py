@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from trtreg.core.files import StoredFile, file_set
 from trtreg.core.key import Question
 from trtreg.core.manifest import Manifest, Provenance
-from trtreg.core.model import Model, ModelFacts, Sample
+from trtreg.core.model import Model, ModelFacts
 from trtreg.core.recipe import Precision, Recipe
+from trtreg.core.sample import Sample
 from trtreg.core.signature import Signature, TensorSpec
 from trtreg.core.target import Target
 
@@ -38,6 +40,11 @@ def facts(content: str = "first") -> ModelFacts:
 
 def sample(name: str = "coco8", content: str = "pictures") -> Sample:
     return Sample(name=name, file=StoredFile(f"{name}.npz", len(content), sha256(content)))
+
+
+def with_content(content: str) -> Callable[[Model], Model]:
+    """What `Names.change` is to do: add a version."""
+    return lambda model: model.add_version(facts(content), added_at=NOON)
 
 
 def model_with(*contents: str, name: str = "yolov5s", **more: Any) -> Model:

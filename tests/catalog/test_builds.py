@@ -10,8 +10,8 @@ from trtreg.catalog.builds import SqlBuilds
 from trtreg.catalog.leases import SqlLeases
 from trtreg.core.build import LOG_CHARACTERS, MOST_DEATHS, RESEND_SECONDS, BuildState, Wish
 from trtreg.core.key import Key
-from trtreg.core.lease import Lease, Owner, key_subject
-from trtreg.errors import BuildFailed, Cancelled, Disturbed
+from trtreg.core.lease import Failure, Lease, Owner, key_subject
+from trtreg.errors import BuildFailed, Cancelled, Disturbed, NotFound
 
 KEY = Key(manifest().key)
 WISH = Wish(key=KEY, request="{}", model="tiny@1", queue="trtreg.onnxruntime-1.32.0.x86_64", retry=True)
@@ -68,6 +68,17 @@ def test_what_has_ended_stays_as_it_ended_and_is_asked_for_anew(builds: SqlBuild
     assert len(builds.builds(limit=1)) == 1
 
 
+def test_who_was_frozen_until_another_took_its_build_does_not_end_it(builds: SqlBuilds) -> None:
+    record, _ = builds.want(WISH)
+    assert builds.begin(record.id, "frozen")
+    assert [r.worker for r in builds.due()] == [""]  # It has no lease.
+    assert builds.begin(record.id, "heir")
+    assert not builds.end(record.id, BuildState.FAILED, BuildFailed("it took too long"), worker="frozen")
+    assert [(r.state, r.worker, r.message) for r in builds.builds()] == [("running", "heir", "")]
+    assert builds.end(record.id, BuildState.DONE, worker="heir")
+    assert not builds.begin(record.id, "late")
+
+
 def test_a_called_off_build_is_raised_as_cancelled(builds: SqlBuilds) -> None:
     record, _ = builds.want(WISH)
     builds.end(record.id, BuildState.CANCELLED)
@@ -85,6 +96,19 @@ def test_of_a_long_log_the_end_is_kept(builds: SqlBuilds) -> None:
     assert told is not None
     assert (told.phase, len(told.log)) == ("gate", LOG_CHARACTERS)
     assert told.log.splitlines()[-1].startswith("29 x")
+
+
+def test_what_no_database_keeps_is_told_all_the_same(builds: SqlBuilds, url: str) -> None:
+    record, _ = builds.want(WISH)
+    builds.tell(record.id, phase="build", line="node 'a\0b\udcff'")
+    error = BuildFailed("no node 'a\0b'", hint="\udcff")
+    SqlLeases(url).release(_lease(url), error)
+    builds.end(record.id, BuildState.FAILED, error)
+    told = builds.build(record.id)
+    assert told is not None
+    assert (told.log, told.message, told.hint) == ("node 'a\\0b\\udcff'\n", "no node 'a\\0b'", "\\udcff")
+    assert isinstance(failure := SqlLeases(url).look(key_subject(KEY)), Failure)
+    assert failure.message == told.message
 
 
 def test_a_message_that_went_long_ago_is_sent_again_once(builds: SqlBuilds, url: str) -> None:
@@ -107,6 +131,21 @@ def test_a_build_whose_lease_is_live_is_not_sent_again(builds: SqlBuilds, url: s
     assert (due.id, due.state) == (record.id, "wanted")
 
 
+def test_a_worker_that_died_before_it_could_say_that_it_begins_is_missed_at_once(builds: SqlBuilds, url: str) -> None:
+    SqlLeases(url).release(_lease(url))  # An earlier build of that key.
+    record, _ = builds.want(WISH)
+    assert builds.due() == []
+    _lease(url, seconds=0.0)
+    assert [r.id for r in builds.due()] == [record.id]
+    assert builds.due() == []
+
+
+def test_the_builds_of_one_key_are_found(builds: SqlBuilds) -> None:
+    record, _ = builds.want(WISH)
+    assert [r.id for r in builds.builds(key=KEY)] == [record.id]
+    assert builds.builds(key=Key("another")) == []
+
+
 def test_what_takes_worker_after_worker_along_is_given_up(builds: SqlBuilds) -> None:
     record, _ = builds.want(WISH)
     for _ in range(MOST_DEATHS - 1):
@@ -123,3 +162,26 @@ def test_what_is_not_there_is_none(builds: SqlBuilds) -> None:
     assert builds.build("absent") is None
     builds.end("absent", BuildState.DONE)
     assert builds.builds() == []
+
+
+def test_pages_of_builds_make_the_whole(builds: SqlBuilds) -> None:
+    for i in range(7):
+        asked, _ = builds.want(Wish(key=Key(f"{i:064x}"), request="{}", model="tiny@1", queue="q"))
+        if i % 3 == 2:
+            builds.end(asked.id, BuildState.DONE)
+    for live in (False, True):
+        whole, pages = builds.builds(live=live), list[str]()
+        while page := builds.builds(live=live, after=pages[-1] if pages else "", limit=2):
+            pages += [build.id for build in page]
+        assert pages == [build.id for build in whole]
+    assert len(builds.builds(live=True)) == 5
+    with pytest.raises(NotFound, match="0815"):
+        builds.builds(after="0815")
+
+
+def test_builds_are_found_by_how_their_id_begins(builds: SqlBuilds) -> None:
+    ids = [builds.want(Wish(key=Key(f"{i:064x}"), request="{}", model="tiny@1", queue="q"))[0].id for i in range(20)]
+    for length in (1, 2, 12):
+        found = {build.id for build in builds.builds(prefix=ids[3][:length])}
+        assert found == {number for number in ids if number.startswith(ids[3][:length])}
+    assert builds.builds(prefix="none") == []

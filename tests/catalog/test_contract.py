@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,17 @@ def test_a_forgotten_model_is_gone_and_the_others_stay(catalog: Catalog) -> None
         catalog.forget_model("yolov5s")
     assert [str(v) for v in catalog.versions()] == ["other@1"]
     assert catalog.model("yolov5s") is None
+
+
+def test_pages_of_models_make_the_whole(catalog: Catalog) -> None:
+    for name in ("b", "B", "a-b", "ab", "a", "a.b"):
+        catalog.index_model(model_with("first", "second", name=name, aliases=["prod"], samples=[sample()]))
+    whole, pages = catalog.models(), []
+    assert [v for model in whole for v in model.all()] == catalog.versions()
+    while page := catalog.models(after=pages[-1].name if pages else "", limit=4):
+        pages += page
+    assert pages == whole
+    assert catalog.models(after="z") == []
 
 
 def test_versions_are_listed_by_name_and_number(catalog: Catalog) -> None:
@@ -186,12 +198,37 @@ def test_engines_are_found_by_model_and_state(catalog: Catalog) -> None:
         for precision, state in ((Precision.FP32, PUBLISHED), (Precision.FP16, REJECTED)):
             catalog.record_engine(manifest(model=model, precision=precision), state, bless=False)
     digest = sha256("yolov5s")
-    assert {r.manifest.model_digest for r in catalog.engines(model_digest=digest)} == {digest}
-    assert [r.state for r in catalog.engines(model_digest=digest)] == [REJECTED, PUBLISHED]
-    (rejected,) = catalog.engines(model_digest=digest, state=REJECTED)
+    assert {r.manifest.model_digest for r in catalog.engines(model_digests=[digest])} == {digest}
+    assert [r.state for r in catalog.engines(model_digests=[digest])] == [REJECTED, PUBLISHED]
+    (rejected,) = catalog.engines(model_digests=[digest], state=REJECTED)
     assert rejected.manifest.recipe.precision is Precision.FP16
     assert len(catalog.engines(state=REJECTED)) == 2
-    assert catalog.engines(model_digest=sha256("absent")) == []
+    assert len(catalog.engines(model_digests=[digest, sha256("resnet")])) == 4
+    assert catalog.engines(model_digests=[sha256("absent")]) == []
+    assert catalog.engines(model_digests=[]) == []
+
+
+@pytest.mark.parametrize("filters", [{}, {"state": PUBLISHED}, {"model_digests": [sha256("0"), sha256("1")]}])
+def test_pages_of_engines_make_the_whole(catalog: Catalog, filters: dict[str, Any]) -> None:
+    for i in range(12):
+        engine = manifest(model=str(i % 3), plan=str(i))
+        catalog.record_engine(engine, REJECTED if i % 4 == 3 else PUBLISHED, bless=False)
+    whole, pages = catalog.engines(**filters), []
+    assert [r.number for r in whole] == sorted((r.number for r in whole), reverse=True)
+    while page := catalog.engines(after=pages[-1].number if pages else None, limit=2, **filters):
+        pages += page
+    assert pages == whole
+
+
+def test_what_comes_and_goes_between_two_pages_disturbs_no_other(catalog: Catalog) -> None:
+    recorded = [manifest(plan=str(i)) for i in range(6)]
+    for engine in recorded:
+        catalog.record_engine(engine, PUBLISHED, bless=False)
+    first = catalog.engines(limit=3)
+    catalog.forget_engine(first[-1].manifest.key, first[-1].manifest.plan_digest)
+    catalog.record_engine(manifest(plan="new"), PUBLISHED, bless=False)
+    second = catalog.engines(after=first[-1].number)
+    assert [r.manifest for r in [*first, *second]] == recorded[::-1]
 
 
 # --- as the store says -----------------------------------------------------------------------------------------
@@ -225,3 +262,12 @@ def test_a_forgotten_engine_is_gone_and_may_begin_afresh(catalog: Catalog) -> No
         catalog.forget_engine(gone.key, gone.plan_digest)
     assert catalog.plans() == [(kept.key, kept.plan_digest)]
     catalog.record_engine(gone, PUBLISHED, bless=True)
+
+
+def test_an_engine_that_is_made_again_is_as_new_as_that(catalog: Catalog) -> None:
+    first = manifest()
+    again = replace(first, provenance=replace(first.provenance, built_at="2025-06-01T00:00:00+00:00"))
+    for engine in (first, again):
+        catalog.record_engine(engine, PUBLISHED, bless=True)
+    (record,) = catalog.engines()
+    assert record.created_at.startswith("2025-06-01")

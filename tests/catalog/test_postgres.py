@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing, suppress
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import ColumnElement, Connection, create_engine, make_url, text
 
 from catalog.examples import model_with
 from catalog.processes import assert_listed_whole, at_once, bless_a_plan_of_ones_own, index_five_models, upgrade
-from trtreg.catalog import migration
+from trtreg.catalog import migration, queries
 from trtreg.catalog.database import Database
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.errors import Unreachable
@@ -29,6 +29,24 @@ def test_a_database_without_tables_names_the_command_that_makes_them(postgres_ur
 def test_what_many_processes_list_at_once_is_whole(postgres_catalog: SqlCatalog, postgres_catalog_url: str) -> None:
     at_once(4, index_five_models, postgres_catalog_url)
     assert_listed_whole(postgres_catalog)
+
+
+def test_a_model_that_is_changed_while_it_is_read_is_read_as_it_was(
+    postgres_catalog: SqlCatalog, postgres_catalog_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = model_with("first", name="m"), model_with("first", "second", name="m", aliases=["prod"])
+    postgres_catalog.index_model(before)
+    ask_for_aliases = queries._aliases_by_model
+
+    def changed_before(connection: Connection, *wanted: ColumnElement[bool]) -> dict[int, dict[str, int]]:
+        with closing(SqlCatalog(postgres_catalog_url)) as another:
+            another.index_model(after)
+        return ask_for_aliases(connection, *wanted)
+
+    monkeypatch.setattr(queries, "_aliases_by_model", changed_before)
+    assert postgres_catalog.model("m") == before
+    monkeypatch.undo()
+    assert postgres_catalog.model("m") == after
 
 
 def test_many_blessings_leave_one_blessed(postgres_catalog: SqlCatalog, postgres_catalog_url: str) -> None:
@@ -73,3 +91,13 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
         SqlCatalog(url).versions()
     assert "secret" not in caught.value.message + caught.value.hint
     assert "\n" not in caught.value.message
+
+
+def test_of_several_hosts_the_one_that_answers_is_asked(postgres_catalog_url: str) -> None:
+    with closing(Database(postgres_catalog_url)) as database, database.reading() as connection:
+        shown = [str(connection.scalar(text(f"SHOW {name}"))) for name in ("unix_socket_directories", "port")]
+    hosts = ["127.0.0.1:1", ":".join([shown[0].partition(",")[0], shown[1]])]
+    url = make_url(postgres_catalog_url).set(host=None, port=None)
+    url = url.update_query_dict({"host": hosts, "target_session_attrs": "read-write", "connect_timeout": "2"})
+    with closing(SqlCatalog(url.render_as_string(hide_password=False))) as catalog:
+        assert catalog.model("absent") is None

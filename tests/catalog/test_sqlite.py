@@ -123,6 +123,7 @@ with Database(sys.argv[1]).writing("test") as connection:
 def test_a_schema_from_the_future_is_named_with_what_to_do(sqlite_catalog: SqlCatalog, sqlite_url: str) -> None:
     sqlite_catalog.versions()
     _execute(sqlite_url, "UPDATE alembic_version SET version_num = '9999'")
+    _execute(sqlite_url, "UPDATE compatibility SET oldest_code = '9998'")
     for use in (lambda: SqlCatalog(sqlite_url).versions(), lambda: migration.upgrade(sqlite_url)):
         with pytest.raises(Unreachable, match="schema 9999") as caught:
             use()

@@ -47,7 +47,10 @@ def test_pruning_by_age_takes_what_was_not_used_lately(cached: Console) -> None:
 def test_pruning_by_size_spares_what_is_in_use(cached: Console) -> None:
     newest = _keys(cached)[0]
 
-    assert cached("cache", "prune", "--max-size", "0").out.startswith("dropped 1 engines")
+    pruned = cached("cache", "prune", "--max-size", "0")
+    assert pruned.out.startswith("dropped 1 engines")
+    assert pruned.err.startswith("1 engines, ")
+    assert "stay: in use, or asked for in the last minute" in pruned.err
     assert _keys(cached) == [newest]
 
 

@@ -108,6 +108,7 @@ def test_a_catalog_of_a_newer_trtreg_is_left_alone(bare_console: Console, tmp_pa
     bare_console("--home", tmp_path, "db", "upgrade")
     with closing(sqlite3.connect(tmp_path / "catalog.db")) as catalog:
         catalog.execute("UPDATE alembic_version SET version_num = '9999'")
+        catalog.execute("UPDATE compatibility SET oldest_code = '9999'")
         catalog.commit()
 
     for command in (["db", "check"], ["db", "upgrade"], ["ls"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_every_command_has_a_sentence_about_itself(bare_console: Console, comman
     listed = bare_console("--help").out
     assert re.search(rf"^  {command[0]} +[A-Z]", listed, re.MULTILINE)
     assert bare_console(*command, "--help").code == 0
+
+
+def test_an_interrupt_while_it_still_imports_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    search = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "trtreg_cli", "ls"],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_the_version_is_printed(bare_console: Console) -> None:

@@ -168,3 +168,13 @@ def test_a_reader_that_has_gone_is_no_failure(home: Path) -> None:
         )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_repeated_builds_are_reported_and_are_not_for_the_farm(console: Console) -> None:
+    answer = console("build", "tiny", "--fp16", "--keep-fp32", "Relu", "--repeat", "2")
+    assert answer.code == 0
+    assert "build 2 of 2: plan" in answer.err
+    shown = console("show", answer.line).out
+    assert "the best of 2 builds: 2 passed the gate, all the same plan" in shown
+    assert "scores relative L2" in shown
+    assert "--farm contradicts" in console("build", "tiny", "--repeat", "2", "--farm").refused(2)

@@ -67,8 +67,8 @@ def test_the_same_steps_on_the_same_file_make_no_new_version(console: Console, f
         (("--extract", "images:elsewhere"), "no value 'elsewhere'"),
         (("--fix-shape", "images=1:2:3"), "not a range"),
         (("--fix-shape", "images=wide"), "is neither"),
-        (("--input", "images=float32:1x3x16x16"), "no PyTorch file"),
-        (("--unsafe-pickle",), "no PyTorch file"),
+        (("--input", "images=float32:1x3x16x16"), "no PyTorch or TensorFlow file"),
+        (("--unsafe-code",), "no PyTorch or TensorFlow file"),
     ],
 )
 def test_steps_that_make_no_sense_are_usage_errors(
@@ -83,7 +83,7 @@ def test_a_checkpoint_is_untrusted(console: Console, tmp_path: Path) -> None:
         archive.writestr("model/data.pkl", pickle.dumps({}))
     answer = console("model", "add", "tiny", tmp_path / "model.pt")
     assert "runs whatever code is in it" in answer.refused(7)
-    assert "--unsafe-pickle" in answer.err
+    assert "--unsafe-code" in answer.err
 
 
 @pytest.mark.skipif(find_spec("onnxslim") is None, reason="onnxslim isn't installed")
@@ -102,7 +102,7 @@ def test_a_graph_is_drawn_into_a_file(console: Console, file: Path, tmp_path: Pa
     assert "GlobalAveragePool" in words
     page = (tmp_path / "graph.html").read_text(encoding="utf-8")
     assert "<h1>tiny@1</h1>" in page
-    assert "rename" in page
+    assert "rename images=&lt;b&gt;" in page
     assert "<b>" not in page
 
 

@@ -75,5 +75,16 @@ def test_who_can_not_sign_can_not_revoke_where_signatures_are_required(
     assert bare_console("--quiet", "get", "tiny").code == 0
 
 
+def test_who_is_refused_what_others_have_revoked_is_told_what_helps(
+    bare_console: Console, built: str, tmp_path: Path
+) -> None:
+    reader = ("--home", tmp_path / "reader", "--store", tmp_path / "trtreg-home" / "store")
+    assert bare_console(*reader, "get", "tiny").code == 0
+    assert bare_console("revoke", built, "--why", "bad RAM").code == 0
+    refused = bare_console(*reader, "get", "tiny")
+    assert refused.code == 7
+    assert "another recipe, or the model's next version" in refused.err
+
+
 def test_refresh_contradicts_offline(bare_console: Console) -> None:
     assert "--refresh contradicts --offline" in bare_console("get", "tiny", "--offline", "--refresh").refused(2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trtreg.core.build import queue_of
+from dataclasses import fields, replace
+
+from trtreg.core.build import gate_queue_of, queue_of
 from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.names import parse_model_name
 from trtreg.core.recipe import Precision, parse_shape
@@ -25,9 +27,14 @@ def test_a_queue_is_named_by_all_that_binds_a_plan() -> None:
     several = Target(
         runtime="tensorrt-rtx", runtime_version="1.7", architecture="sm_86,sm_89", platform="linux-x86_64", cuda="12.9"
     )
-    assert queue_of(gpu) == "trtreg.tensorrt-10.13.3.9.sm_89.nvidia-l4"
-    assert queue_of(cpu) == "trtreg.onnxruntime-1.32.0.x86_64.9c1e"
-    assert queue_of(several) == "trtreg.tensorrt-rtx-1.7.sm_86+sm_89"
+    assert queue_of(gpu) == "trtreg.tensorrt-10.13.3.9.sm_89.linux-x86_64.nvidia-l4"
+    assert queue_of(cpu) == "trtreg.onnxruntime-1.32.0.x86_64.linux-x86_64.9c1e"
+    assert queue_of(several) == "trtreg.tensorrt-rtx-1.7-cu12.9.sm_86+sm_89.linux-x86_64"
+    assert gate_queue_of(cpu) == "trtreg.gate.onnxruntime-1.32.0.x86_64.linux-x86_64.9c1e"
+    others = [replace(gpu, **{field.name: "another"}) for field in fields(Target)]
+    assert len({name(target) for target in (gpu, *others) for name in (queue_of, gate_queue_of)}) == 2 * len(
+        [gpu, *others]
+    )
 
 
 def test_a_request_comes_back_from_its_text() -> None:

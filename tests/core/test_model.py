@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from catalog.examples import facts, sample
 from trtreg.core.layout import model_name, parse_model_revision
-from trtreg.core.model import Model, ModelVersion, Sample
+from trtreg.core.model import Model, ModelVersion
 from trtreg.core.names import ModelName, parse_model_name
 from trtreg.core.records import MalformedRecord, from_json, to_json
+from trtreg.core.sample import Pictures, Sample, Task
 from trtreg.errors import NotFound, TrtregError, UsageError
 from trtreg.storage.names import require_record_name
 
@@ -132,6 +133,51 @@ def test_a_model_that_is_added_anew_inherits_no_tolerance(empty: Model) -> None:
     assert added(model).tolerance == {}
 
 
+def test_requirements_are_kept_in_their_shortest_form_and_each_once(empty: Model) -> None:
+    model = added(empty).set_requirements(["top1>=75.0", "ap50 >= reference-1.0", "top1 >= 75"])
+    assert model.requirements == ("ap50 >= reference - 1", "top1 >= 75")
+    assert selected(model, "yolov5s").requirements == model.requirements
+    assert from_json(Model, to_json(model)) == model
+
+
+def test_what_is_no_requirement_is_refused_and_changes_nothing(empty: Model) -> None:
+    with pytest.raises(ValueError, match="'ap50 is good' is no requirement"):
+        added(empty).set_requirements(["ap50 is good"])
+
+
+def test_a_model_that_is_added_anew_inherits_no_requirement(empty: Model) -> None:
+    model = added(empty).set_requirements(["top1 >= 75"]).remove_version(1)
+    assert added(model).requirements == ()
+
+
+def test_two_models_that_become_one_have_the_requirements_of_both(empty: Model) -> None:
+    ours = replace(added(empty).set_requirements(["top1 >= 75"]), revision=1)
+    theirs = added(empty, "second").set_requirements(["latency <= 20"])
+    assert ours.merge(theirs).requirements == ("latency <= 20", "top1 >= 75")
+
+
+def test_a_sample_of_pictures_says_what_it_is_for(empty: Model) -> None:
+    pictures = Pictures(task=Task.DETECTION, preprocess="letterbox:640", family="yolov5", count=128, labels=929)
+    model = added(empty, samples=[replace(sample(), pictures=pictures)])
+    assert from_json(Model, to_json(model)) == model
+    assert [s.pictures for s in selected(model, "yolov5s").samples] == [pictures]
+
+
+def test_a_sample_is_taken_away_from_its_version_alone(empty: Model) -> None:
+    model = added(added(empty, samples=[sample()]), "second", samples=[sample()])
+    assert [v.samples for v in model.remove_sample(1, "coco8").all()] == [(), (sample(),)]
+    with pytest.raises(NotFound, match="yolov5s@1 has no sample 'street'"):
+        model.remove_sample(1, "street")
+
+
+def test_a_record_from_before_samples_of_pictures_reads_as_it_did(empty: Model) -> None:
+    import json
+
+    plain = json.loads(to_json(added(empty, samples=[sample()])))
+    del plain["requirements"], plain["versions"][0]["samples"][0]["pictures"]
+    assert from_json(Model, json.dumps(plain)) == added(empty, samples=[sample()])
+
+
 # --- its record ----------------------------------------------------------------------------------------------
 
 
@@ -144,6 +190,9 @@ def test_a_model_that_is_added_anew_inherits_no_tolerance(empty: Model) -> None:
         {"aliases": {"latest": 1}},
         {"last_version": 0},
         {"surprise": 1},
+        {"requirements": ["ap50 is good"]},
+        {"requirements": ["top1 >= 75.0"]},
+        {"requirements": ["top1 >= 75", "ap50 >= 1"]},
     ],
     ids=str,
 )

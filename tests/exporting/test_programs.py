@@ -67,7 +67,7 @@ def test_a_script_that_opens_files_is_not_loaded(code: str, tmp_path: Path) -> N
 def test_a_program_whose_texts_would_be_run_is_not_loaded(members: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(Untrusted) as refusal:
         require_loadable(_exported(tmp_path / "e.pt2", **members), ProgramKind.EXPORTED)
-    assert "--unsafe-pickle" in refusal.value.hint
+    assert "--unsafe-code" in refusal.value.hint
 
 
 def test_formulas_of_sizes_and_operators_pass(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_checkpoint_is_refused_before_anything_in_it_runs(tmp_path: Path) -> N
 
 
 def test_what_is_for_programs_means_nothing_to_an_onnx_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no PyTorch file"):
+    with pytest.raises(UsageError, match="is no PyTorch or TensorFlow file"):
         _prepared(write_classifier(tmp_path / "net.onnx"), tmp_path, inputs=(parse_shape("images=1x3x16x16"),))
 
 

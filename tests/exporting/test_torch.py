@@ -125,15 +125,15 @@ def test_a_checkpoint_asks_for_the_flag_and_for_its_code(
     with pytest.raises(Untrusted):
         _prepared(programs / "checkpoint.pt", tmp_path / _made(tmp_path, "a"), **wanted)
     with pytest.raises(UsageError) as refusal:
-        _prepared(programs / "checkpoint.pt", tmp_path / _made(tmp_path, "b"), unsafe_pickle=True, **wanted)
+        _prepared(programs / "checkpoint.pt", tmp_path / _made(tmp_path, "b"), unsafe_code=True, **wanted)
     assert "No module named 'their_code'" in refusal.value.message
     assert "PYTHONPATH" in refusal.value.hint
 
     monkeypatch.setenv("PYTHONPATH", str(programs / "code"), prepend=":")
-    prepared = _prepared(programs / "checkpoint.pt", tmp_path / _made(tmp_path, "c"), unsafe_pickle=True, **wanted)
+    prepared = _prepared(programs / "checkpoint.pt", tmp_path / _made(tmp_path, "c"), unsafe_code=True, **wanted)
     notes = prepared.lineage.steps[0].notes
     assert "taken from the checkpoint's 'ema'" in notes
-    old = _prepared(programs / "old.pt", tmp_path / _made(tmp_path, "d"), unsafe_pickle=True, **wanted)
+    old = _prepared(programs / "old.pt", tmp_path / _made(tmp_path, "d"), unsafe_code=True, **wanted)
     assert examine(old.path).parameters == examine(prepared.path).parameters
 
 
@@ -142,7 +142,7 @@ def test_inputs_of_other_types_and_several_outputs_keep_their_order(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(programs / "code"), prepend=":")
     inputs = (parse_shape("images=1x3x16x16"), parse_shape("scale=1"))
-    prepared = _prepared(programs / "twins.pt", tmp_path, unsafe_pickle=True, inputs=inputs, dtypes={"scale": "int64"})
+    prepared = _prepared(programs / "twins.pt", tmp_path, unsafe_code=True, inputs=inputs, dtypes={"scale": "int64"})
     signature = examine(prepared.path).signature
     assert [str(s) for s in signature.inputs] == ["images: float32[1x3x16x16]", "scale: int64[1]"]
     assert [s.name for s in signature.outputs] == ["output0", "output1"]
@@ -157,7 +157,7 @@ def test_an_example_that_does_not_fit_is_told(shape: str, programs: Path, tmp_pa
 
 def test_weights_alone_are_no_model(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refusal:
-        _prepared(programs / "weights.pt", tmp_path, unsafe_pickle=True)
+        _prepared(programs / "weights.pt", tmp_path, unsafe_code=True)
     assert "weights without the program" in refusal.value.message
 
 

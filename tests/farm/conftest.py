@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,11 +19,15 @@ from pathlib import Path
 import pytest
 
 from databases import new_postgres_database
+from registry.running import children_of
 from small_models import write_classifier
-from trtreg import wiring
 from trtreg.catalog import migration
+from trtreg.core.records import to_json
+from trtreg.core.request import Request
+from trtreg.wiring import wiring
 
 COMMAND = [sys.executable, "-m", "trtreg_cli.main"]
+_DOUBLE = [sys.executable, "-m", "farm.double"]
 PATIENCE = 120.0
 """Seconds. Only a test that fails waits so long."""
 _BROKER = ("127.0.0.1", 5672)
@@ -61,6 +66,13 @@ class Worker:
 
     def until(self, words: str) -> None:
         until(lambda: words in self.said, lambda: f"never said {words!r}: {self.said}")
+
+    def halt(self) -> int:
+        """Its build process, which hangs from now on."""
+        until(lambda: bool(children_of(self.process.pid)), lambda: self.said)
+        child = children_of(self.process.pid)[0]
+        os.kill(child, signal.SIGSTOP)
+        return child
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
@@ -101,19 +113,56 @@ class Place:
             monkeypatch.setenv(name, value)
         return wiring.settings()
 
-    def worker(self, *arguments: str) -> Worker:
+    def upgraded_worker(self, version: str) -> Worker:
+        """A worker whose ONNX Runtime says, in each of its processes, that it is of that version."""
+        folder = self.folder / "upgraded"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(f"import onnxruntime\nonnxruntime.__version__ = {version!r}\n")
+        return self.worker(PYTHONPATH=os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+    def worker(self, *arguments: str, **environment: str) -> Worker:
         """A worker that is ready, with a cache of its own."""
+        return self._started([*COMMAND, "--cache"], "worker", *(arguments or ("--targets", "x86_64")), **environment)
+
+    def double(self, *arguments: str, **environment: str) -> Worker:
+        """The same on a machine that is a double: see `farm.double`."""
+        return self._started(_DOUBLE, *arguments, **_finding_tests(environment))
+
+    def asker(self, request: Request, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Someone on a machine that is a double."""
+        return subprocess.run(
+            [*_DOUBLE, str(self.folder / "asker"), *arguments],
+            env={**self.environment, **_finding_tests(environment), "FARM_WISH": to_json(request)},
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+
+    def builds(self) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads(self.call("builds", "ls", "--all", "--json").stdout)
+        return found
+
+    def _started(self, command: list[str], *arguments: str, **environment: str) -> Worker:
         name = f"worker{len(self.workers)}"
         log = self.folder / f"{name}.log"
-        command = [*COMMAND, "--cache", str(self.folder / name), "worker", *(arguments or ("--targets", "x86_64"))]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, env=self.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                [*command, str(self.folder / name), *arguments],
+                env={**self.environment, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         worker = Worker(process, log)
         self.workers.append(worker)
         worker.until(" ready.")
         return worker
+
+
+def _finding_tests(environment: dict[str, str]) -> dict[str, str]:
+    path = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path)), **environment}
 
 
 def until(holds: Callable[[], bool], complaint: Callable[[], str] = lambda: "it never came") -> None:

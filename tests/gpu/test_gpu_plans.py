@@ -19,12 +19,12 @@ from trtreg.backends.tensorrt import TensorRT
 from trtreg.core.builder_settings import Weights
 from trtreg.core.target import Target
 from trtreg.errors import NotFound, Untrusted, UsageError
+from trtreg.making.timings import Timings
 from trtreg.probing.finding import Available
 from trtreg.probing.inquiry import Inquiry
 from trtreg.probing.nvidia import probe_here
 from trtreg.storage.notes import Notes
 from trtreg.testing import MemoryStore
-from trtreg.timings import Timings
 
 
 def target_of(runtime: str, notes: Path) -> Target:

@@ -13,7 +13,6 @@ import pytest
 
 from gpu.fine_tuning import write_fine_tune
 from gpu.test_gpu_plans import target_of
-from trtreg import wiring
 from trtreg.backends.cuda_driver import gpu_capabilities
 from trtreg.backends.tensorrt_api import PRODUCTS, product_module
 from trtreg.backends.tensorrt_log import Log, recording
@@ -22,6 +21,7 @@ from trtreg.core.builder_settings import BuilderSettings, Weights
 from trtreg.finding import Engine
 from trtreg.registry import Registry
 from trtreg.silence import SILENT
+from trtreg.wiring import wiring
 
 RUNTIMES = ["tensorrt", "tensorrt-rtx"]
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from small_models import write_classifier
-from trtreg import wiring
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 
 
 @dataclass

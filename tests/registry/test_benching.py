@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from registry.conftest import Told, add
 from small_models import write_classifier, write_sample
-from trtreg import wiring
-from trtreg.benching import Bencher
 from trtreg.core.benchmark import Copies
 from trtreg.errors import NotFound, UsageError
+from trtreg.measuring.benching import Bencher
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 
 
 @pytest.fixture
@@ -70,3 +71,36 @@ def test_an_engine_that_is_not_there_is_not_found(with_model: Registry, bencher:
 def test_no_round_measures_nothing(with_model: Registry, bencher: Bencher) -> None:
     with pytest.raises(UsageError, match="at least one round"):
         bencher.bench([with_model.get("tiny").key], rounds=0)
+
+
+# --- what is kept ------------------------------------------------------------------------------------------
+
+
+def test_figures_are_kept_with_the_engine_its_host_and_what_it_was_compared_with(
+    with_model: Registry, bencher: Bencher
+) -> None:
+    key = with_model.get("tiny", precision="fp16").key
+    report = bencher.bench([key], rounds=2, warm_up=0)
+    (figures,) = with_model.figures(with_model.engine(key))
+    assert (figures.key, figures.plan_digest) == (key, with_model.engine(key).manifest.plan_digest)
+    assert (figures.run, figures.original) == (report.rows[1].run, report.rows[0].run)
+    assert figures.speed == report.speed(report.rows[1])
+    assert (figures.host, figures.threads, figures.versions) == (
+        socket.gethostname(),
+        report.threads,
+        report.versions,
+    )
+    assert figures.processor
+    bencher.bench([key], rounds=1, warm_up=0, keep=False)
+    assert len(with_model.figures(with_model.engine(key))) == 1
+
+
+def test_where_nothing_can_be_written_the_figures_are_only_told(
+    with_model: Registry, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = with_model.get("tiny").key
+    monkeypatch.setenv("TRTREG_STORE", f"file://{wiring.settings().home}/store?readonly=1")
+    report = wiring.open_bencher(wiring.settings(), told).bench([key], rounds=1, warm_up=0)
+    assert len(report.rows) == 2
+    assert "the figures aren't kept with the engines" in told.lines[-1]
+    assert with_model.figures(with_model.engine(key)) == []

@@ -11,7 +11,6 @@ from core.test_compatibility import AMPERE, L4
 from registry.conftest import Told, add
 from small_models import write_classifier
 from splitting import Bench, Splitting
-from trtreg import wiring
 from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.names import parse_model_name
@@ -21,6 +20,7 @@ from trtreg.errors import Miss, Rejected
 from trtreg.interfaces import Session
 from trtreg.probing import Chosen
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 
 A10 = replace(L4, architecture="sm_86", device="NVIDIA A10, 72 multiprocessors")
 T4 = replace(L4, architecture="sm_75", device="Tesla T4, 40 multiprocessors")

@@ -9,10 +9,10 @@ import pytest
 
 from registry.conftest import Told
 from small_models import write_classifier
-from trtreg import wiring
 from trtreg.core.model import ModelFacts
 from trtreg.interfaces import Progress
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 from trtreg.workshop.supervisor import ChildWorkshop
 
 

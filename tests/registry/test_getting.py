@@ -12,10 +12,10 @@ import pytest
 import trtreg
 from registry.conftest import Told, add
 from small_models import write_classifier, write_sample, write_vanishing
-from trtreg import wiring
 from trtreg.core.lifecycle import EngineState
 from trtreg.errors import Miss, NotFound, Rejected, Untrusted, UsageError
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 
 
 def test_the_first_get_builds_and_the_second_comes_from_the_cache(with_model: Registry) -> None:

@@ -20,7 +20,7 @@ from trtreg.catalog import migration
 from trtreg.catalog.leases import SqlLeases
 from trtreg.core.lease import Holder, Owner, gpu_subject
 from trtreg.core.limits import Limits
-from trtreg.leasing import Turns
+from trtreg.making.leasing import Turns
 from trtreg.silence import SILENT
 from trtreg.storage.cache import Cache
 

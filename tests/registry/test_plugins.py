@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from registry.conftest import Told, add
-from trtreg import wiring
+from registry.machines import machine_with
+from trtreg.catalog.builds import SqlBuilds
+from trtreg.catalog.leases import SqlLeases
 from trtreg.catalog.sql import SqlCatalog
+from trtreg.core.build import BuildRecord, BuildState, Wish
 from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.key import Key
 from trtreg.core.names import parse_model_name
+from trtreg.core.records import to_json
 from trtreg.core.request import Request
-from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, NotFound, UsageError
-from trtreg.interfaces import Notes
-from trtreg.probing import Chosen
+from trtreg.jobs.farming import Farm
+from trtreg.jobs.working import Hand
 from trtreg.publishing import Publisher
 from trtreg.registry import Registry
 from trtreg.storage.directory import DirectoryStore
-
-
-def machine_with(runtime: str) -> Callable[..., Chosen]:
-    def chooses(backend: str, *, notes: Notes, **_: object) -> Chosen:
-        # A release that there never was: whatever is installed, the child stops where it would load the library.
-        target = Target(runtime=runtime, runtime_version="10.0.0.0", architecture="sm_89", platform="linux-x86_64")
-        return Chosen(backend=runtime, target=target, why="asked for", provable=True, gpu="")
-
-    return chooses
+from trtreg.wiring import wiring
 
 
 @pytest.fixture
@@ -154,3 +148,26 @@ def test_an_engine_from_a_shared_store_loads_nothing_where_nothing_is_allowed(cl
 
     with pytest.raises(UsageError, match="no plugins are allowed here"):
         opened().judge_again(key)
+
+
+def test_a_request_from_the_farm_that_names_files_on_the_worker_is_refused(tiny: Path, library: Path) -> None:
+    """An asker names plugins by their bytes: this was written by somebody else."""
+    settings = wiring.settings()
+    builds, leases = SqlBuilds(settings.catalog), SqlLeases(settings.catalog)
+    forged = Request(model=parse_model_name("tiny"), backend="tensorrt", plugins=(str(library),))
+    wish = Wish(key=key_with(library), request=to_json(forged), model="tiny@1", queue="trtreg.tensorrt-10.0.0.0.sm_89")
+    record, _ = builds.want(wish)
+    farm = Farm(builds=builds, leases=leases, bell=_Silent(), progress=Told())
+    hand = Hand(builds=builds, leases=leases, farm=farm, opened=lambda _: opened(), name="worker")
+
+    assert "names plugin files on this worker" in hand.work(record.id, lambda: None)
+    ended = builds.build(record.id)
+    assert ended is not None
+    assert ended.state is BuildState.FAILED
+
+
+class _Silent:
+    def ring(self, build: BuildRecord) -> None: ...
+
+    def is_served(self, queue: str) -> bool:
+        return True

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.conftest import Told, add
+from registry.machines import elsewhere, machine
 from small_models import write_vanishing
-from trtreg import wiring
 from trtreg.core.lifecycle import EngineState
+from trtreg.core.manifest import Manifest
 from trtreg.core.target import Target
 from trtreg.errors import Miss, NotFound, Rejected, Unproven, UsageError
-from trtreg.interfaces import Notes
-from trtreg.probing import Chosen, choose
+from trtreg.probing import Chosen
+from trtreg.publishing import Publisher
 from trtreg.registry import Registry
+from trtreg.wiring import wiring
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
     reason="tensorrt-rtx isn't installed: pip install '.[tensorrt-rtx]'",
 )
-
-
-def elsewhere(*architectures: str) -> Callable[..., Chosen]:
-    """A machine that builds with ONNX Runtime for others of these architectures, and can't run them."""
-
-    def chooses(backend: str, *, notes: Notes, **_: object) -> Chosen:
-        here = choose("onnxruntime", notes=notes)
-        target = replace(here.target, architecture=",".join(architectures))
-        return Chosen(backend="onnxruntime", target=target, why="asked for", provable=False, gpu="")
-
-    return chooses
-
-
-def machine(architecture: str) -> Callable[..., Chosen]:
-    """A machine of that architecture, which runs what is made for it."""
-
-    def chooses(backend: str, *, notes: Notes, **_: object) -> Chosen:
-        here = choose("onnxruntime", notes=notes)
-        target = replace(here.target, architecture=architecture)
-        return Chosen(backend="onnxruntime", target=target, why="asked for", provable=True, gpu="")
-
-    return chooses
 
 
 def opened(choice: Callable[..., Chosen], told: Told | None = None) -> Registry:
@@ -155,6 +135,38 @@ def test_a_plan_for_several_is_proven_for_each_one_apart(classifier: Path) -> No
 
     assert beta.get("tiny", build=False).manifest.target.architecture == "beta"
     assert builder.get("tiny").manifest.target.architecture == "alpha,beta"
+
+
+def test_a_plan_for_several_is_served_though_its_last_prover_died_before_it_published_it_for_all(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = opened(elsewhere("alpha", "beta"))
+    add(builder, "tiny", classifier)
+    with pytest.raises(Unproven):
+        builder.get("tiny")
+    list(opened(machine("alpha")).judge_waiting())
+    publish = Publisher.publish
+
+    def dies(self: Publisher, manifest: Manifest, *rest: Any) -> object:
+        if "," in manifest.target.architecture:
+            raise KeyboardInterrupt
+        return publish(self, manifest, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "publish", dies)
+        with pytest.raises(KeyboardInterrupt):
+            list(opened(machine("beta")).judge_waiting())
+    key = next(r.manifest.key for r in builder.engines() if "," in r.manifest.target.architecture)
+    lacking = builder.lacking(key)
+    assert lacking is not None
+    assert lacking.architecture == "beta"
+
+    assert list(opened(machine("alpha")).judge_waiting()) == []
+    ((_, report),) = opened(machine("beta")).judge_waiting()
+
+    assert report.verdict == "passed"  # type: ignore[union-attr]
+    assert builder.get("tiny").manifest.target.architecture == "alpha,beta"
+    assert builder.lacking(key) is None
 
 
 def test_a_plan_that_is_known_to_be_good_is_not_put_into_quarantine_again(waiting: Registry) -> None:

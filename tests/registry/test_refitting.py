@@ -13,7 +13,6 @@ import pytest
 from registry.conftest import Told, add
 from small_models import write_classifier, write_sample
 from splitting import PLAN, Bench, Splitting
-from trtreg import wiring
 from trtreg.core.builder_settings import BuilderSettings, Weights
 from trtreg.core.files import StoredFile, file_set
 from trtreg.core.lifecycle import EngineState
@@ -25,11 +24,12 @@ from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, Rejected, Unproven, UsageError
 from trtreg.finding import Engine
 from trtreg.interfaces import Progress
+from trtreg.making.refits import Refits
 from trtreg.probing import Chosen
-from trtreg.refits import Refits
 from trtreg.registry import Registry
 from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryStore
+from trtreg.wiring import wiring
 from trtreg.workshop.supervisor import ChildWorkshop
 
 H100 = Target(runtime="tensorrt", runtime_version="10.13.3.9", architecture="sm_90", platform="linux-x86_64", cuda="12")

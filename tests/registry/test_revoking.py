@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,6 @@ from registry.test_quarantine import elsewhere, opened
 from small_models import write_classifier
 from storage.samples import manifest_of
 from storage.signers import OURS, THEIRS, signed
-from trtreg import wiring
 from trtreg.core.layout import manifest_name
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, write_manifest
@@ -24,11 +25,12 @@ from trtreg.interfaces import Store
 from trtreg.probing import choose
 from trtreg.publishing import Publisher
 from trtreg.registry import Registry
-from trtreg.revocations import Revocations
-from trtreg.revoking import Revoker
-from trtreg.storage import intake, places
+from trtreg.storage import places
 from trtreg.storage.layers import Layer, LayeredStore
 from trtreg.testing import MemoryCatalog, MemoryNotes, MemoryStore, SilentProgress
+from trtreg.trust.revocations import Revocations
+from trtreg.trust.revoking import Revoker
+from trtreg.wiring import wiring
 
 WHY = "the farm's GPU 3 has bad memory"
 
@@ -134,6 +136,23 @@ class Far:
         return getattr(self._inner, name)
 
 
+@contextmanager
+def seen_by_the_system() -> Iterator[list[tuple[str, ...]]]:
+    """Every file that is opened and every use of the network in the block, as Python's audit tells them."""
+    events: list[tuple[str, ...]] = []
+    watched = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if watched and (event == "open" or event.startswith("socket.")):
+            events.append((event, *map(str, arguments)))
+
+    sys.addaudithook(note)  # Which can't be taken away again.
+    try:
+        yield events
+    finally:
+        watched = False
+
+
 def test_a_hit_with_a_fresh_list_asks_the_store_nothing_and_hashes_no_plan(
     monkeypatch: pytest.MonkeyPatch, classifier: Path
 ) -> None:
@@ -144,12 +163,16 @@ def test_a_hit_with_a_fresh_list_asks_the_store_nothing_and_hashes_no_plan(
     built, again = registry.get("tiny"), registry.get("tiny")
     assert (built.source, again.source) == ("built", "cache")
     far.gone = True
-    monkeypatch.setattr(intake, "sha256_file", pytest.fail)
     told = Told()
 
-    assert opened(choose, told).get("tiny").source == "cache"
+    with seen_by_the_system() as events:
+        hits = [opened(choose, told).get(name) for name in ("tiny", "tiny@1")]
 
-    assert told.lines == []
+    assert ([hit.source for hit in hits], told.lines) == (["cache", "cache"], [])
+    assert [event for event in events if event[0].startswith("socket.")] == []
+    # What isn't opened isn't hashed.
+    assert [event for event in events if str(again.path.parent) in str(event[1:])] == []
+    assert any(event[0] == "open" for event in events)
     with pytest.raises(Unreachable):
         opened(choose).get("tiny", refresh=True)
 

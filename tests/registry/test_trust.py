@@ -15,17 +15,17 @@ from registry.conftest import Told, add
 from registry.test_quarantine import elsewhere
 from small_models import write_classifier
 from storage.signers import OURS, THEIRS, Key
-from trtreg import wiring
 from trtreg.catalog.sql import SqlCatalog
 from trtreg.core.names import parse_model_name
 from trtreg.core.request import Request
 from trtreg.core.retention import Policy
 from trtreg.core.trust import Trailer, signed_message, split_record
 from trtreg.errors import BadSignature, Miss, NotFound, UnknownSigner, Unproven, Unsigned, Untrusted, UsageError
-from trtreg.keys import new_key
 from trtreg.probing import Chosen
 from trtreg.registry import Registry
-from trtreg.upkeep import Keeper
+from trtreg.wiring import wiring
+from trtreg.wiring.keeper import Keeper
+from trtreg.wiring.keys import new_key
 
 
 @dataclass(frozen=True)

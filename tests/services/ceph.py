@@ -10,6 +10,7 @@ needed. What is deleted is freed at once and not, as is usual, after two hours: 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shlex
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from services.certificate import write_certificate
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
+KMS_KEY = "engines-key"
 ACCESS_KEY, SECRET_KEY = "TRTREGTESTS", "no-secret-at-all"
 _ENDINGS = ("rgw", "osd", "mon")
 _SIZE = 48 << 30
@@ -74,18 +76,26 @@ ssl_certificate={folder}/tls/cert.pem ssl_private_key={folder}/tls/key.pem
 rgw gc obj min wait = 0
 rgw gc processor period = 5
 rgw gc max concurrent io = 32
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = {kms_key}={kms_secret}
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """Where a server is, by HTTP and by TLS, the file of its authority, and whom it knows."""
+    """Where a server is, by HTTP and by TLS, the file of its authority, and whom it knows.
+
+    folder   where its configuration lies, for `radosgw-admin`; empty if that isn't known
+    kms_key  the name of a key that it encrypts with for SSE-KMS; empty if there is none
+    """
 
     http: str
     https: str = ""
     authority: str = ""
     access_key: str = ACCESS_KEY
     secret_key: str = SECRET_KEY
+    folder: str = ""
+    kms_key: str = ""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -94,6 +104,8 @@ class S3Server:
             "TRTREG_TEST_S3": self.http,
             "TRTREG_TEST_S3_TLS": self.https,
             "TRTREG_TEST_S3_CA": self.authority,
+            "TRTREG_TEST_S3_FOLDER": self.folder,
+            "TRTREG_TEST_S3_KMS": self.kms_key,
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -116,13 +128,22 @@ def start(folder: Path) -> S3Server:
     write_certificate(folder / "tls" / "cert.pem", folder / "tls" / "key.pem")
     fsid = str(uuid.uuid4())
     settings = _CONFIGURATION.format(
-        fsid=fsid, folder=folder, size=_SIZE, http_port=http_port, tls_port=tls_port, mon_port=mon_port
+        fsid=fsid,
+        folder=folder,
+        size=_SIZE,
+        http_port=http_port,
+        tls_port=tls_port,
+        mon_port=mon_port,
+        kms_key=KMS_KEY,
+        kms_secret=base64.b64encode(os.urandom(32)).decode(),
     )
     (folder / "ceph.conf").write_text(settings)
     server = S3Server(
         http=f"http://127.0.0.1:{http_port}",
         https=f"https://127.0.0.1:{tls_port}",
         authority=str(folder / "tls" / "cert.pem"),
+        folder=str(folder),
+        kms_key=KMS_KEY,
     )
     try:
         _start_monitor(folder, fsid, mon_port)
@@ -133,6 +154,19 @@ def start(folder: Path) -> S3Server:
         raise
     (folder / "server.json").write_text(json.dumps(asdict(server)))
     return server
+
+
+def create_user(server: S3Server, name: str) -> tuple[str, str, str]:
+    """A user who may do nothing yet, on a server whose folder is known: access key, secret key, ARN."""
+    access, secret = f"AK{name.upper()}", os.urandom(12).hex()
+    _call(*_admin(Path(server.folder)), "user", "create", f"--uid={name}", f"--display-name={name}",
+          f"--access-key={access}", f"--secret-key={secret}")  # fmt: skip
+    return access, secret, f"arn:aws:iam:::user/{name}"
+
+
+def remove_user(server: S3Server, name: str) -> None:
+    """Forget a user who owns nothing."""
+    _call(*_admin(Path(server.folder)), "user", "rm", f"--uid={name}")
 
 
 def stop(folder: Path) -> None:
@@ -166,11 +200,18 @@ def _start_osd(folder: Path) -> None:
 
 
 def _start_gateway(folder: Path, server: S3Server) -> None:
-    me = ("-c", folder / "ceph.conf", "-n", "client.rgw", "-k", folder / "keyring")
-    _daemon(folder, "rgw", "radosgw", *me, "-f")
+    _daemon(folder, "rgw", "radosgw", *_as_gateway(folder), "-f")
     _until(lambda: _speaks_http(server.http), "the gateway", folder)
     keys = (f"--access-key={server.access_key}", f"--secret-key={server.secret_key}")
-    _call("radosgw-admin", *me, "user", "create", "--uid=tests", "--display-name=tests", *keys)
+    _call(*_admin(folder), "user", "create", "--uid=tests", "--display-name=tests", *keys)
+
+
+def _as_gateway(folder: Path) -> tuple[str | Path, ...]:
+    return "-c", folder / "ceph.conf", "-n", "client.rgw", "-k", folder / "keyring"
+
+
+def _admin(folder: Path) -> tuple[str | Path, ...]:
+    return "radosgw-admin", *_as_gateway(folder)
 
 
 def _daemon(folder: Path, name: str, *command: str | Path) -> None:

@@ -38,13 +38,17 @@ Plan = Callable[[int], Trouble | None]
 
 class Proxy:
     """Stands before the server at `target`, as `url`. `up` and `down` count the bytes that passed, `harmed` the
-    connections that were really cut, corrupted or refused."""
+    connections that were really cut, corrupted or refused. While `passes` is clear, nothing gets through, and nobody
+    is told: a network that is cut."""
 
     def __init__(self, target: str, plan: Plan) -> None:
         parts = urlsplit(target)
         self._target, self.plan = (parts.hostname or "", parts.port or 80), plan
         self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"{parts.scheme}://127.0.0.1:{self._server.getsockname()[1]}"
+        self.port = int(self._server.getsockname()[1])
+        self.url = f"{parts.scheme}://127.0.0.1:{self.port}"
+        self.passes = threading.Event()
+        self.passes.set()
         self.connections, self.harmed, self.up, self.down = 0, 0, 0, 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -55,6 +59,7 @@ class Proxy:
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        self.passes.set()
         with self._lock:
             for connection in self._open:
                 _reset(connection)
@@ -65,6 +70,7 @@ class Proxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            self.passes.wait()
             trouble = self.plan(self.connections)
             self.connections += 1
             if trouble is not None and trouble.kind == "refuse":
@@ -90,6 +96,7 @@ class Proxy:
         passed = 0
         with suppress(OSError):
             while piece := source.recv(_PIECE):
+                self.passes.wait()
                 if trouble is not None and trouble.kind == "slow":
                     time.sleep(trouble.pause)
                 elif trouble is not None and passed + len(piece) > trouble.after:

@@ -29,6 +29,8 @@ def some_server(shared: Path) -> Iterator[S3Server]:
             authority=os.environ.get("TRTREG_TEST_S3_CA", ""),
             access_key=os.environ.get("AWS_ACCESS_KEY_ID", ceph.ACCESS_KEY),
             secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ceph.SECRET_KEY),
+            folder=os.environ.get("TRTREG_TEST_S3_FOLDER", ""),
+            kms_key=os.environ.get("TRTREG_TEST_S3_KMS", ""),
         )
         return
     if absent := ceph.missing():

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.samples import stored
+from trtreg.core.benchmark import Copies, Latencies
+from trtreg.core.figures import Figures
 from trtreg.core.files import file_set
 from trtreg.core.key import Question
+from trtreg.core.layout import RECORD_LIMIT
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, Provenance
 from trtreg.core.model import ModelFacts
@@ -18,8 +21,9 @@ from trtreg.core.recipe import Recipe
 from trtreg.core.signature import Signature
 from trtreg.core.target import Target
 from trtreg.interfaces import Store
-from trtreg.naming import Names
+from trtreg.models.naming import Names
 from trtreg.publishing import Publisher
+from trtreg.storage.directory import DirectoryStore
 from trtreg.testing import MemoryCatalog, SilentProgress
 
 DAY = 86400.0
@@ -101,5 +105,38 @@ def add_model(store: Store, name: str, source: bytes, *, digest: str = "ab" * 32
     Names(store).change(name, add)  # type: ignore[arg-type]
 
 
+def measured(manifest: Manifest, *, host: str = "builder", minute: int = 0) -> Figures:
+    """How fast it was once."""
+    run = Latencies(p50=2.0, p90=3.0, p99=4.0, least=1.0, mean=2.0, per_second=500.0)
+    return Figures(
+        key=manifest.key,
+        plan_digest=manifest.plan_digest,
+        measured_at=datetime(2030, 1, 1, 0, minute, 0, 1, UTC).isoformat(),
+        host=host,
+        processor="a fast one",
+        run=run,
+        original=replace(run, p50=8.0),
+        copies=Copies.NONE,
+        resident=None,
+        inputs="drawn",
+        rounds=1,
+        warm_up=0,
+        threads=2,
+        versions={"onnxruntime": "1.32.0"},
+    )
+
+
 def other_host(manifest: Manifest) -> Manifest:
     return replace(manifest, provenance=replace(manifest.provenance, host="there"))
+
+
+def with_something_too_large(folder: Path) -> DirectoryStore:
+    """A store with a model, its engine, and a file among the manifests that is larger than any record."""
+    store = DirectoryStore(folder / "store")
+    add_model(store, "tiny", b"source", alias="prod")
+    publish(store, b"plan")
+    large = folder / "store" / "manifests" / ("0" * 64) / f"{'1' * 64}.json"
+    large.parent.mkdir()
+    with large.open("wb") as file:
+        file.truncate(RECORD_LIMIT + 1)
+    return store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trtreg.errors import UsageError
+from trtreg.errors import Unreachable, UsageError
 from trtreg.storage.directory import DirectoryStore
 from trtreg.storage.layers import LayeredStore
 from trtreg.storage.places import FolderPlace, anchored, open_store, parse_places, written
@@ -143,3 +143,31 @@ except UsageError as error:
 def test_without_boto3_the_extra_that_brings_it_is_named() -> None:
     printed = subprocess.run([sys.executable, "-c", OPENED], capture_output=True, text=True, check=True).stdout
     assert printed == "the store s3://bucket/prefix needs boto3 | pip install 'trtreg[s3]'\n"
+
+
+def test_a_folder_that_is_only_read_must_be_there(tmp_path: Path) -> None:
+    """Else a share that isn't mounted looks like a store with nothing in it."""
+    store = open_store(f"file://{tmp_path}/share?readonly=1", partials=tmp_path, warn=pytest.fail)
+    for question in (
+        lambda: store.read_record("models/a/00000001.json"),
+        lambda: list(store.record_names("models/")),
+        lambda: list(store.blobs()),
+    ):
+        with pytest.raises(Unreachable, match="isn't there") as refused:
+            question()
+        assert "mounted" in refused.value.hint
+    (tmp_path / "share").mkdir()
+    store = open_store(f"file://{tmp_path}/share?readonly=1", partials=tmp_path, warn=pytest.fail)
+    assert store.read_record("models/a/00000001.json") is None
+
+
+def test_a_share_that_is_not_mounted_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    told: list[str] = []
+    own = open_store(str(tmp_path / "own"), partials=tmp_path, warn=pytest.fail)
+    own.insert_record("models/a/00000001.json", b"{}")
+    both = open_store(f"file://{tmp_path}/share?readonly=1 {tmp_path}/own", partials=tmp_path, warn=told.append)
+    assert both.read_record("models/a/00000001.json") == b"{}"
+    assert list(both.record_names("models/")) == ["models/a/00000001.json"]
+    assert len(told) == 1
+    assert "share isn't there" in told[0]
+    assert both.is_partial

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from conftest import Bucket
 from storage.conftest import s3_store
@@ -18,6 +19,8 @@ from trtreg.core.files import StoredFile
 from trtreg.core.layout import blob_name
 from trtreg.errors import Unreachable, Untrusted, UsageError
 from trtreg.storage.s3 import S3Store
+from trtreg.storage.s3_bucket import Bucket as S3Bucket
+from trtreg.storage.s3_place import parse_bucket
 from trtreg.storage.s3_upload import PART, part_size
 from trtreg.testing import SilentProgress
 
@@ -226,3 +229,25 @@ def test_parts_are_as_many_and_as_large_as_s3_takes(size: int) -> None:
     assert PART <= part <= 5 << 30
     assert part % (1 << 20) == 0
     assert -(-size // part) <= 10_000
+
+
+def test_what_is_forbidden_is_absent_if_the_list_says_so_and_may_have_come_meanwhile(bucket: Bucket) -> None:
+    asked = S3Bucket(parse_bucket(bucket.place("late")))
+    refusal = ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {}}, "GetObject")  # type: ignore[typeddict-item]
+    refusals = [refusal]
+
+    def request() -> str:
+        if refusals:
+            raise refusals.pop()
+        return "answer"
+
+    assert asked.asked_for("there", request) is None
+    asked.client.put_object(**asked.at("there"), Body=b"")
+    refusals.append(refusal)
+    assert asked.asked_for("there", request) == "answer"
+    # What begins like it isn't it.
+    refusals.append(refusal)
+    assert asked.asked_for("the", request) is None
+    refusals += [refusal, refusal]
+    with pytest.raises(ClientError):
+        asked.asked_for("there", request)

@@ -77,7 +77,8 @@ def test_each_refusal_is_told_with_its_reason_and_a_hint(
 
 
 def test_what_may_pass_is_asked_again_and_what_cannot_is_not(server: OldS3, tmp_path: Path) -> None:
-    for refusal, times in (((503, "SlowDown", ""), 3), ((403, "AccessDenied", ""), 1)):
+    # Forbidden may mean absent, for which the list is asked.
+    for refusal, times in (((503, "SlowDown", ""), 3), ((403, "AccessDenied", ""), 2), ((403, "ExpiredToken", ""), 1)):
         server.refusal = refusal
         server.asked.clear()
         with pytest.raises(Unreachable):

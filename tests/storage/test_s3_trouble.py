@@ -8,9 +8,10 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from botocore.exceptions import ClientError
 
 from conftest import Bucket
 from services.proxy import Proxy, Trouble, at_first, seeded, troubled
@@ -216,6 +217,27 @@ def test_an_upload_that_somebody_gives_up_is_begun_anew(
     store = s3_store(bucket.place(prefix), tmp_path)
     store.put_blob(source, FILE, Meddling())
     assert given_up
+    require_fetched(store, tmp_path)
+
+
+def test_an_upload_that_is_given_up_while_it_is_completed_is_begun_anew(
+    bucket: Bucket, prefix: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ceph 16 does now and then, the server doesn't say that the upload is gone."""
+    store = s3_store(bucket.place(prefix), tmp_path)
+    client = store._bucket.client
+    complete, answers = client.complete_multipart_upload, []
+
+    def given_up_at_first(**asked: Any) -> object:
+        if answers:
+            return complete(**asked)
+        answers.append("InternalError")
+        client.abort_multipart_upload(**{name: asked[name] for name in ("Bucket", "Key", "UploadId")})
+        raise ClientError({"Error": {"Code": "InternalError", "Message": "already in progress"}}, "Complete")
+
+    monkeypatch.setattr(client, "complete_multipart_upload", given_up_at_first)
+    store.put_blob(source, FILE, SilentProgress())
+    assert answers
     require_fetched(store, tmp_path)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from trtreg.core.signature import TensorSpec
 from trtreg.errors import UsageError
 from trtreg.tasks.detections import SHOWING
-from trtreg.tasks.evaluation import evaluate, read_cases
+from trtreg.tasks.evaluation import EngineFailed, evaluate, read_cases
 from trtreg.tasks.families import Detector, family
 from trtreg.tasks.labels import read_labels
 from trtreg.tasks.pictures import find_pictures, read_picture
@@ -169,3 +170,28 @@ def test_both_detectors_have_their_ap50_on_all_128_pictures(shared_data: Path) -
     for name, figures in measured(shared_data, ["yolov5s", "yolov5n"], 128).items():
         assert figures["ap50"] == pytest.approx(expected[f"{name} fp32"]["ap50_yolov5"], abs=0.2)
         assert figures["coco_ap50"] == pytest.approx(expected[f"{name} fp32"]["ap50_coco101"], abs=0.2)
+
+
+def test_an_engine_that_fails_on_a_later_picture_has_no_scores_and_the_others_go_on(folder: Path, truth: Truth) -> None:
+    def fragile(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        if inputs["images"].min() > 0:
+            raise EngineFailed("too bright")
+        return RIGHT(inputs)
+
+    dropped: dict[str, str] = {}
+    cases = [*read_cases(find_pictures(folder), truth, LETTERBOX, TAKEN)]
+    runs = {"reference": RIGHT, "fragile": fragile, "blind": BLIND}
+    # A letterbox has grey borders, so that only what is all white has nothing dark in it.
+    bright = replace(cases[1], tensor=np.ones_like(cases[1].tensor))
+    scores = evaluate(
+        runs,
+        [cases[0], bright],
+        family=family("yolov5"),
+        taken="images",
+        drop=lambda name, failure: dropped.update({name: str(failure)}),
+    )
+    assert scores.keys() == {"reference", "blind"}
+    assert dropped == {"fragile": "too bright"}
+    assert scores["blind"].agreements.keys() == {"dark.png", "light.png"}
+    with pytest.raises(EngineFailed):
+        evaluate(runs, [bright], family=family("yolov5"), taken="images")

@@ -207,7 +207,7 @@ def test_two_engines_agree_where_they_find_the_same_in_the_same_place() -> None:
 
 
 def test_one_box_is_not_the_same_as_two() -> None:
-    assert same_findings(found([ONE], [0], [0.9]), found([ONE, TWO], [0, 0], [0.9, 0.8])) == 1
+    assert same_findings(found([ONE], [0], [0.9]), found([ONE, TWO], [0, 0], [0.9, 0.8])) == [(0, 0)]
 
 
 def test_classifiers_agree_by_their_best_class_and_one_without_any_agrees_with_none() -> None:

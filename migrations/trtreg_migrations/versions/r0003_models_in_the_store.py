@@ -1,6 +1,7 @@
 """Models are kept in the store: the catalog lists them, and says which revision of the store's record it has listed.
 
-What was in the catalog before has revision 0. `trtreg.indexing` writes it into the store, when it is first asked for.
+What was in the catalog before has revision 0. `trtreg.models.indexing` writes it into the store, when it is first asked
+for.
 """
 
 from __future__ import annotations

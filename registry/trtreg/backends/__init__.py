@@ -20,16 +20,17 @@ def backend(
     on_log: Callable[[str], None] | None = None,
     plugins: Mapping[str, Path] = NO_PLUGINS,
     timings: Path | None = None,
+    spins: bool = True,
 ) -> Backend:
     """The backend called `name`, one of NAMES. Raises UsageError.
 
     The rest is TensorRT's: who is told the phases of a build and its log, the plugin libraries that may be loaded,
-    by SHA-256, and the folder of its timing caches.
+    by SHA-256, and the folder of its timing caches. `spins` is ONNX Runtime's: whether threads wait busily.
     """
     if name == "onnxruntime":
         from trtreg.backends.onnxruntime import OnnxRuntime
 
-        return OnnxRuntime()
+        return OnnxRuntime(spins=spins)
     if name in NAMES:
         from trtreg.backends.tensorrt import TensorRT
 

@@ -1,4 +1,4 @@
-"""A catalog's database with the schema that this code needs: made or upgraded where it is SQLite, else required."""
+"""A catalog's database with a schema that serves this code: made or upgraded where it is SQLite, else required."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from trtreg.catalog import migration
 from trtreg.catalog.database import Database
-from trtreg.catalog.tables import SCHEMA
 
 
 class CurrentDatabase:
@@ -22,10 +21,10 @@ class CurrentDatabase:
         self._is_current = False
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self, *, at_one_moment: bool = False) -> Iterator[Connection]:
         """See `Database.reading`."""
         self._require_schema()
-        with self._database.reading() as connection:
+        with self._database.reading(at_one_moment=at_one_moment) as connection:
             yield connection
 
     @contextmanager
@@ -43,7 +42,7 @@ class CurrentDatabase:
         if self._is_current:
             return
         found = migration.found_in(self._database)
-        if found != SCHEMA:
+        if not migration.serves(self._database, found):
             if not self._database.is_sqlite:
                 raise migration.outdated(self._database, found)
             migration.upgrade(self._url)

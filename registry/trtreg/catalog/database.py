@@ -60,9 +60,13 @@ class Database:
         )
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that reads. Raises Unreachable."""
-        with self._translated(), self._engine.begin() as connection:
+    def reading(self, *, at_one_moment: bool = False) -> Iterator[Connection]:
+        """A transaction that reads; `at_one_moment`, if several questions are about one thing, which others may change
+        in between. In SQLite it always does. Raises Unreachable."""
+        engine = self._engine
+        if at_one_moment and not self.is_sqlite:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._translated(), engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -83,6 +87,8 @@ class Database:
         if not self.is_sqlite:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_TABLE_SECONDS}s'")
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_CHANGE_SECONDS}s'")
+            # Between two statements it imports its revisions, which takes long on a busy machine.
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{2 * _WAIT_SECONDS}s'")
 
     def close(self) -> None:
         """Let go of all connections; the next transaction makes new ones."""
@@ -92,6 +98,8 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r} is no text: it can't be looked for, nor kept") from None
         except PoolTimeout:
             raise Unreachable(
                 f"the catalog {self.location} has no connection free", hint="too many threads share one registry"
@@ -171,7 +179,9 @@ def _postgresql(url: URL, keep_connections: bool) -> Engine:
     try:
         # Every statement must see what was committed before it, or waiting for one's turn would be in vain. A network
         # that is cut is noticed in less time than a lease lives for.
-        patience = {"connect_timeout": 10, "tcp_user_timeout": 10_000, **dict(url.query)}
+        patience = {"connect_timeout": 10, "tcp_user_timeout": 10_000}
+        # What is passed by the side would outweigh the URL; and several hosts there are the library's to take apart.
+        patience = {name: value for name, value in patience.items() if name not in url.query}
         engine = connect(isolation_level="READ COMMITTED", connect_args=patience)
     except ModuleNotFoundError as error:
         raise UsageError(

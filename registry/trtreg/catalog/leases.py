@@ -91,7 +91,9 @@ class SqlLeases:
 
     def live(self) -> list[Holder]:
         with self._database.reading() as connection:
-            return [_holder(row) for row in connection.execute(_SEEN.where(_LIVE).order_by(leases.c.subject))]
+            # A clock that is asked once: an index serves for what doesn't change from row to row.
+            live = leases.c.expires_at > select(_NOW).scalar_subquery()
+            return [_holder(row) for row in connection.execute(_SEEN.where(live).order_by(leases.c.subject))]
 
 
 def require_held(connection: Connection, lease: Lease) -> None:

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from sqlalchemy import inspect, select
+
 from trtreg import __version__
 from trtreg.catalog.database import Database, revision_of
-from trtreg.catalog.tables import SCHEMA
+from trtreg.catalog.tables import SCHEMA, compatibility
 from trtreg.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -45,13 +47,14 @@ def current(url: str) -> str | None:
 
 
 def upgrade(url: str) -> None:
-    """Make the catalog at `url`, or bring it to this code's schema; whoever else does so at the same time waits.
+    """Make the catalog at `url`, or bring it to this code's schema; whoever else does so at the same time waits. One
+    that newer code has brought to a schema which serves this code, too, is left as it is.
 
     Raises Unreachable, also for a schema that this code doesn't know.
     """
     with _migrating(url) as (database, connection):
         found = revision_of(connection)
-        if found == SCHEMA:
+        if _serves(connection, found):
             return
         if found is not None and not _is_known(found):
             raise _too_new(database, found)
@@ -97,6 +100,23 @@ def found_in(database: Database) -> str | None:
         return None
     with database.reading() as connection:
         return revision_of(connection)
+
+
+def serves(database: Database, found: str | None) -> bool:
+    """Whether this code may use a catalog of the revision `found`: its own, or a newer one that says so."""
+    if found is None or found == SCHEMA:
+        return found is not None
+    with database.reading() as connection:
+        return _serves(connection, found)
+
+
+def _serves(connection: Connection, found: str | None) -> bool:
+    if found is None or found <= SCHEMA:
+        return found == SCHEMA
+    if not inspect(connection).has_table(compatibility.name):
+        return False
+    oldest = connection.scalar(select(compatibility.c.oldest_code))
+    return oldest is not None and oldest <= SCHEMA
 
 
 def outdated(database: Database, found: str | None) -> Unreachable:

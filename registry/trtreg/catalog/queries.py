@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from trtreg.core.model import Model, Sample, Version
+    from trtreg.core.model import Model, Version
+    from trtreg.core.sample import Sample
 
 _OF_MODELS = models.join(versions, versions.c.model_id == models.c.id)
 

@@ -12,8 +12,9 @@ from trtreg.core.engine import EngineRecord
 from trtreg.core.files import StoredFile
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import Manifest, read_manifest, write_manifest
-from trtreg.core.model import Model, ModelFacts, Sample, Version
+from trtreg.core.model import Model, ModelFacts, Version
 from trtreg.core.records import MalformedRecord, from_json
+from trtreg.core.sample import Sample
 from trtreg.errors import Untrusted
 
 T = TypeVar("T")
@@ -58,7 +59,9 @@ def engine_of(row: Row[Any]) -> EngineRecord:
         manifest, state = read_manifest(row.manifest), EngineState(row.state)
     except ValueError as error:
         raise _damaged(f"engine {row.key}", error) from None
-    return EngineRecord(manifest=manifest, state=state, blessed=row.blessed, created_at=_shown(row.created_at))
+    return EngineRecord(
+        number=row.id, manifest=manifest, state=state, blessed=row.blessed, created_at=_shown(row.created_at)
+    )
 
 
 def engine_columns(manifest: Manifest) -> dict[str, object]:

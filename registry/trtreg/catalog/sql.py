@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -13,16 +13,13 @@ from trtreg.catalog import queries, rules
 from trtreg.catalog.current import CurrentDatabase
 from trtreg.catalog.leases import require_held
 from trtreg.catalog.rows import engine_columns, engine_of
-from trtreg.catalog.tables import engines, models, versions
+from trtreg.catalog.tables import begins_with, engines, models, versions
 from trtreg.core.engine import EngineRecord
 from trtreg.core.key import KEY_SCHEMA, Key
 from trtreg.core.lease import Lease
 from trtreg.core.lifecycle import EngineState
 from trtreg.core.manifest import MANIFEST_SCHEMA, Manifest
 from trtreg.core.model import Model, ModelVersion
-
-_BEHIND_HEX = "g"
-"""Appended to a key's prefix, it lies behind all keys that begin so: they are hexadecimal and ordered by bytes."""
 
 
 def _utc_now() -> datetime:
@@ -67,6 +64,12 @@ class SqlCatalog:
         with self._reading() as connection:
             found = queries.read_models(connection, models.c.name == name)
         return found[0] if found else None
+
+    def models(self, *, after: str = "", limit: int | None = None) -> list[Model]:
+        page = select(models.c.id).where(models.c.name > after).order_by(models.c.name).limit(limit)
+        with self._reading() as connection:
+            ids = connection.scalars(page).all()
+            return queries.read_models(connection, models.c.id.in_(ids)) if ids else []
 
     def versions(self, *, digest: str | None = None) -> list[ModelVersion]:
         having = select(versions.c.model_id).where(versions.c.digest == digest)
@@ -118,18 +121,21 @@ class SqlCatalog:
         self,
         *,
         key_prefix: str = "",
-        model_digest: str | None = None,
+        model_digests: Collection[str] | None = None,
         state: EngineState | None = None,
+        after: int | None = None,
         limit: int | None = None,
     ) -> list[EngineRecord]:
         # Engines under another schema answer other questions: they are as good as absent.
         wanted = [engines.c.key_schema == KEY_SCHEMA, engines.c.manifest_schema == MANIFEST_SCHEMA]
         if key_prefix:
-            wanted.append(engines.c.key.between(key_prefix, key_prefix + _BEHIND_HEX))
-        if model_digest is not None:
-            wanted.append(engines.c.model_digest == model_digest)
+            wanted.append(begins_with(engines.c.key, key_prefix))
+        if model_digests is not None:
+            wanted.append(engines.c.model_digest.in_(sorted(model_digests)))
         if state is not None:
             wanted.append(engines.c.state == state.value)
+        if after is not None:
+            wanted.append(engines.c.id < after)
         newest_first = select(engines).where(*wanted).order_by(engines.c.id.desc()).limit(limit)
         with self._reading() as connection:
             rows = connection.execute(newest_first).all()
@@ -138,7 +144,7 @@ class SqlCatalog:
     # --- transactions --------------------------------------------------------------------------------------
 
     def _reading(self) -> AbstractContextManager[Connection]:
-        return self._database.reading()
+        return self._database.reading(at_one_moment=True)
 
     def _writing(self, subject: str) -> AbstractContextManager[Connection]:
         return self._database.writing(subject)
@@ -165,7 +171,8 @@ def _move(connection: Connection, row: Row[Any], manifest: Manifest, state: Engi
 
 
 def _overwrite(connection: Connection, row: Row[Any], manifest: Manifest, state: EngineState, *, blessed: bool) -> None:
-    changed = {**engine_columns(manifest), "state": state.value, "blessed": blessed}
+    built_at = rules.moment(manifest.provenance.built_at) or row.created_at
+    changed = {**engine_columns(manifest), "state": state.value, "blessed": blessed, "created_at": built_at}
     # A fetch records what is there already, and every write waits for the disk.
     if any(getattr(row, name) != value for name, value in changed.items()):
         connection.execute(update(engines).where(engines.c.id == row.id).values(**changed))

@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import ColumnElement, Dialect
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The migration that makes these tables. Written here so that a current catalog opens without importing Alembic."""
 
 
@@ -54,9 +54,25 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
 
+class _Told(TypeDecorator[str]):
+    """What builders and models said. PostgreSQL keeps no NUL, and no database half a character: a failure must not fail
+    for its own words."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return value and value.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+
+
 def _word(length: int) -> String:
     # Ordered by bytes: a locale that sorts "aa" behind "z" would break the search by a key's first digits.
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """What begins so in a column of hexadecimal digits ordered by bytes, by its index: `g` lies behind them all."""
+    return column.between(prefix, f"{prefix}g")
 
 
 _NAME = _word(100)
@@ -73,6 +89,10 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
+
+# One row: the schema of the oldest code that may use these tables. A migration that only adds leaves it; one that takes
+# something away, which older code needs, raises it to the first schema whose code didn't.
+compatibility = Table("compatibility", metadata, Column("oldest_code", String(32), nullable=False))
 
 # An index of what the store has: `revision` says which record of it. 0 is a model from before models were kept in the
 # store. One stays when its last version is removed: `last_version` sees to it that no number is given twice.
@@ -99,6 +119,7 @@ versions = Table(
     Column("added_at", UtcTime, nullable=False),
     UniqueConstraint("model_id", "version"),
     UniqueConstraint("model_id", "digest"),
+    Index(None, "digest"),
 )
 
 # No cascade: a version that an alias needs can't go, whoever tries.
@@ -172,8 +193,8 @@ failures = Table(
     metadata,
     Column("subject", _SUBJECT, primary_key=True),
     Column("kind", String(40), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("hint", Text, nullable=False),
+    Column("message", _Told, nullable=False),
+    Column("hint", _Told, nullable=False),
     Column("host", Text, nullable=False),
     Column("allowed", Float, nullable=False),
     Column("failed_at", Float, nullable=False),
@@ -195,16 +216,17 @@ builds = Table(
     Column("worker", Text, nullable=False),
     Column("phase", Text, nullable=False),
     Column("kind", String(40), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("hint", Text, nullable=False),
-    Column("log", Text, nullable=False),
+    Column("message", _Told, nullable=False),
+    Column("hint", _Told, nullable=False),
+    Column("log", _Told, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("asked_at", Float, nullable=False),
     Column("sent_at", Float, nullable=False),
     Column("begun_at", Float),
     Column("ended_at", Float),
     Index(None, "state", "sent_at"),
-    Index(None, "asked_at"),
+    Index(None, "asked_at", "id"),
+    Index(None, "key"),
 )
 _LIVE_BUILD = builds.c.state.in_(("wanted", "running"))
 Index("uq_builds_live", builds.c.key, unique=True, sqlite_where=_LIVE_BUILD, postgresql_where=_LIVE_BUILD)

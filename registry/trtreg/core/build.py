@@ -1,4 +1,4 @@
-"""Builds that were asked of the farm: what is wanted, how far it is, and which queue it waits in."""
+"""What was asked of the farm, builds and proofs: what is wanted, how far it is, and which queue it waits in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from trtreg.core.target import Target
 
 PREFIX = "trtreg."
+_GATE = f"{PREFIX}gate."
+PRIORITY = 4
+"""Of what nobody is in more or less of a hurry for."""
 RESEND_SECONDS = 60.0
 """After which a wanted build's message is taken for lost, and sent again. Messages live no longer."""
 MOST_DEATHS = 3
@@ -38,13 +41,17 @@ class BuildState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A build to be asked for. `request` is its JSON, its model pinned to a version; `priority` is 0 to 9."""
+    """A build to be asked for, or a proof: which of them, its queue says.
+
+    request   of a build, its JSON, its model pinned to a version; a proof needs none: the plan is in the store
+    priority  0 to 9: the highest goes first
+    """
 
     key: Key
     request: str
     model: str
     queue: str
-    priority: int = 4
+    priority: int = PRIORITY
     retry: bool = False
 
 
@@ -64,10 +71,16 @@ class BuildRecord:
     message: str
     hint: str
     log: str
+    priority: int
     retry: bool
     attempts: int
     age: float
     seconds: float | None
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether the gate is to be run over a plan that waits in quarantine."""
+        return self.queue.startswith(_GATE)
 
     def error(self) -> TrtregError | None:
         """Why it ended without an engine; None for one that goes on or has one."""
@@ -80,14 +93,30 @@ class BuildRecord:
         return None
 
 
+def gained(before: str, now: str) -> list[str]:
+    """The lines that a log has more than `before`. Both are the end of it: the second begins somewhere in the first,
+    unless so much was said in between that some of it is lost."""
+    cut = next((start for start in range(len(before)) if now.startswith(before[start:])), len(before))
+    return now[len(before) - cut :].splitlines()
+
+
 def queue_of(target: Target) -> str:
-    """The queue of those that can build for `target`: `trtreg.tensorrt-10.13.3.9.sm_89.nvidia-l4`.
+    """The queue of those that can build for `target`: `trtreg.tensorrt-10.13.3.9-cu12.sm_89.linux-x86_64.nvidia-l4`.
 
     All that binds a plan is in it, so that a worker serves every build that it takes.
     """
-    words = [f"{target.runtime}-{target.runtime_version}", target.architecture.replace(",", "+")]
-    words += [word for word in (target.layout, _slug(target.device)) if word]
-    return PREFIX + ".".join(words)
+    return PREFIX + _words(target)
+
+
+def gate_queue_of(target: Target) -> str:
+    """The queue of those that can run plans for `target`, and so prove what was built elsewhere."""
+    return _GATE + _words(target)
+
+
+def _words(target: Target) -> str:
+    runtime = "-".join(filter(None, (target.runtime, target.runtime_version, target.cuda and f"cu{target.cuda}")))
+    places = target.architecture.replace(",", "+"), target.platform, target.layout, _slug(target.device)
+    return ".".join(filter(None, (runtime, *places)))
 
 
 def _slug(words: str) -> str:

@@ -108,5 +108,10 @@ def _ampere(*targets: Target) -> bool:
 
 def _follows(later: str, earlier: str) -> bool:
     """Whether `later` is of the same major version as `earlier`, and not before it."""
-    numbers = [[int(part) for part in version.split(".") if part.isdigit()] for version in (later, earlier)]
+    numbers = [version_numbers(version) for version in (later, earlier)]
     return numbers[0][:1] == numbers[1][:1] and numbers[0] >= numbers[1]
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers in a version, to put versions in order: `10.13.3.9` → (10, 13, 3, 9)."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

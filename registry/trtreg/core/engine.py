@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """An engine as the catalog lists it. `created_at` is when it was built: UTC, ISO 8601."""
+    """An engine as the catalog lists it.
 
+    number      its place in the catalog's order: newer engines have higher ones. Another catalog has others
+    created_at  when it was built: UTC, ISO 8601
+    """
+
+    number: int
     manifest: Manifest
     state: EngineState
     blessed: bool

@@ -23,10 +23,11 @@ MANIFESTS = "manifests/"
 REJECTED = "rejected/"
 UNPROVEN = "unproven/"
 REFITS = "refits/"
+FIGURES = "figures/"
 REVOCATIONS = "revocations/"
 TIMINGS = "timings/"
 CONDEMNED = "condemned.json"
-"""Which records retention has marked, and since when: see `trtreg.pruning`."""
+"""Which records retention has marked, and since when: see `trtreg.upkeep.pruning`."""
 
 
 def blob_name(sha256: str) -> str:
@@ -44,6 +45,11 @@ def blessed_name(key: Key) -> str:
     return f"{MANIFESTS}{key}/blessed"
 
 
+def is_pointer(record: str) -> bool:
+    """Whether the name of a record is that of a pointer, which isn't JSON."""
+    return record.startswith(MANIFESTS) and record.endswith("/blessed")
+
+
 def unproven_name(key: Key, plan_digest: str) -> str:
     """The manifest of a plan in quarantine: built, and waiting for a machine that can run it."""
     return f"{UNPROVEN}{key}/{plan_digest}.json"
@@ -52,6 +58,24 @@ def unproven_name(key: Key, plan_digest: str) -> str:
 def rejected_name(key: Key, plan_digest: str) -> str:
     """The manifest of a plan that the gate refused: kept to be read, out of reach of `get`."""
     return f"{REJECTED}{key}/{plan_digest}.json"
+
+
+def figures_of(key: Key, plan_digest: str) -> str:
+    """What the names of all measurements of one plan begin with."""
+    return f"{FIGURES}{key}/{plan_digest}/"
+
+
+def figures_name(key: Key, plan_digest: str, moment: str, host: str) -> str:
+    """One measurement of how fast a plan is."""
+    return f"{figures_of(key, plan_digest)}{moment}-{host}.json"
+
+
+def parse_figures_name(record: str) -> tuple[Key, str] | None:
+    """The key and the plan that the name of a measurement says; None for the name of anything else."""
+    parts = record.split("/")
+    if len(parts) != 4 or f"{parts[0]}/" != FIGURES or not (is_digest(parts[1]) and is_digest(parts[2])):
+        return None
+    return Key(parts[1]), parts[2]
 
 
 def parse_manifest_name(record: str) -> tuple[Key, str] | None:

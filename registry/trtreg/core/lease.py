@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEARTBEAT = 5.0
 """Seconds between two signs of life, unless the settings say otherwise."""
 
-_LAST = 2.75
+_LAST = 2.5
 """Heartbeats that a lease outlasts its last sign of life. Who waits then takes it over before the third is due."""
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0

@@ -10,6 +10,7 @@ from trtreg.core.key import KEY_SCHEMA, Key, Question
 from trtreg.core.recipe import Recipe
 from trtreg.core.records import MalformedRecord, from_json, to_json
 from trtreg.core.target import Target
+from trtreg.core.variance import Variance
 from trtreg.core.verdict import GateReport
 
 MANIFEST_SCHEMA = 1
@@ -25,6 +26,7 @@ class Provenance:
     versions  of trtreg, onnx, onnxruntime, numpy and the builder
     notes     what the rewriting or the builder had to say
     log       the builder's whole log, a blob of the store; None for a builder that keeps none
+    variance  what all builds came to, where it is the best of several; the others' plans aren't kept
     """
 
     model: str
@@ -34,6 +36,7 @@ class Provenance:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     log: StoredFile | None = None
+    variance: Variance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What the registry knows of a model: the facts read from its file, and all that is kept under its name.
 
-A `Model` is a value: each change makes another one, and `trtreg.naming` writes it to the store as a whole.
+A `Model` is a value: each change makes another one, and `trtreg.models.naming` writes it to the store as a whole.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from trtreg.core.files import FileSet, StoredFile
+from trtreg.core.files import FileSet
 from trtreg.core.lineage import Lineage
 from trtreg.core.names import LATEST, ModelName, require_alias, require_name
+from trtreg.core.sample import Sample
 from trtreg.core.signature import Signature
 from trtreg.errors import NotFound, UsageError
 
@@ -41,20 +42,13 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A named set of real inputs, kept in the store as one .npz file."""
-
-    name: str
-    file: StoredFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
     """One version of a named model, with what its model adds to it. Versions count from 1 and are never used again.
 
-    added_at   UTC, ISO 8601
-    lineage    how its file came about; None for one that was given as it is
-    tolerance  the model's own overrides of the gate's tolerances, by name; they belong to all its versions
+    added_at      UTC, ISO 8601
+    lineage       how its file came about; None for one that was given as it is
+    tolerance     the model's own overrides of the gate's tolerances, by name; they belong to all its versions
+    requirements  what its team requires of every engine, as `core/requirement.py` writes it; of all its versions
     """
 
     name: str
@@ -66,6 +60,7 @@ class ModelVersion:
     aliases: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
     lineage: Lineage | None = None
 
     def __str__(self) -> str:
@@ -100,6 +95,7 @@ class Model:
     versions      by number
     aliases       the number of the version that each selects
     tolerance     the model's own overrides of the gate's tolerances, by name
+    requirements  what its team requires of every engine: canonical texts, sorted
     """
 
     name: str
@@ -108,6 +104,7 @@ class Model:
     versions: tuple[Version, ...] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
     model_schema: int = MODEL_SCHEMA
 
     def __post_init__(self) -> None:
@@ -121,6 +118,8 @@ class Model:
             raise ValueError("two versions have the same contents")
         if dangling := sorted(alias for alias, number in self.aliases.items() if number not in numbers):
             raise ValueError(f"no version for the alias {', '.join(dangling)}")
+        if self.requirements and list(self.requirements) != _canonical(self.requirements):
+            raise ValueError(f"requirements must be sorted and written the shortest way: {self.requirements}")
 
     # --- looking -------------------------------------------------------------------------------------------
 
@@ -154,6 +153,7 @@ class Model:
             aliases=tuple(sorted(a for a, number in self.aliases.items() if number == version.number)),
             samples=version.samples,
             tolerance=self.tolerance,
+            requirements=self.requirements,
             lineage=version.lineage,
         )
 
@@ -194,7 +194,7 @@ class Model:
 
     def merge(self, other: Model) -> Model:
         """With what another model of this name has besides: into an empty one as it is, else its other versions as the
-        newest, and the aliases and tolerances that this one lacks."""
+        newest, and the aliases, tolerances and requirements that this one lacks."""
         if not self.last_version:
             return replace(other, revision=self.revision)
         model = self
@@ -209,7 +209,10 @@ class Model:
                 lineage=version.lineage,
                 aliases=[a for a, n in other.aliases.items() if n == version.number and a not in self.aliases],
             )
-        return replace(model, tolerance={**other.tolerance, **self.tolerance} if model.versions else {})
+        if not model.versions:
+            return replace(model, tolerance={}, requirements=())
+        requirements = tuple(_canonical([*self.requirements, *other.requirements]))
+        return replace(model, tolerance={**other.tolerance, **self.tolerance}, requirements=requirements)
 
     def add_sample(self, number: int, sample: Sample) -> Model:
         """With the sample at that version. Raises NotFound; UsageError if its name is that of another content."""
@@ -226,6 +229,15 @@ class Model:
             )
         return self
 
+    def remove_sample(self, number: int, name: str) -> Model:
+        """Without the sample of that version. Raises NotFound."""
+        version = self._numbered(number)
+        left = tuple(s for s in version.samples if s.name != name)
+        if len(left) == len(version.samples):
+            there = ", ".join(s.name for s in version.samples) or "none"
+            raise NotFound(f"{self.name}@{number} has no sample {name!r}", hint=f"its samples: {there}")
+        return self._with(replace(version, samples=left))
+
     def set_alias(self, alias: str, number: int) -> Model:
         """With NAME@ALIAS selecting that version. Raises NotFound."""
         return replace(self, aliases={**self.aliases, alias: self._numbered(number).number})
@@ -238,7 +250,8 @@ class Model:
 
     def remove_version(self, number: int) -> Model:
         """Without that version, whose number is never given again. Raises NotFound; UsageError while an alias
-        needs it. With the last version go the tolerances: what is later added under the name starts without them."""
+        needs it. With the last version go tolerances and requirements: what is later added under the name starts
+        without them."""
         self._numbered(number)
         if needing := sorted(a for a, n in self.aliases.items() if n == number):
             raise UsageError(
@@ -246,13 +259,22 @@ class Model:
                 hint=f"trtreg model unalias {self.name}@{needing[0]}, or let it name another version",
             )
         left = tuple(v for v in self.versions if v.number != number)
-        return replace(self, versions=left, tolerance=self.tolerance if left else {})
+        if not left:
+            return replace(self, versions=(), tolerance={}, requirements=())
+        return replace(self, versions=left)
 
     def set_tolerance(self, tolerance: Mapping[str, float]) -> Model:
         """With these as the model's own tolerances, in place of those there were. Raises NotFound without versions."""
         if not self.versions:
             raise NotFound(f"no model {self.name!r}", hint="trtreg model ls shows what is there")
         return replace(self, tolerance=dict(tolerance))
+
+    def set_requirements(self, requirements: Iterable[str]) -> Model:
+        """With these as the model's requirements, in place of those there were. Raises ValueError for what is none,
+        NotFound without versions."""
+        if not self.versions:
+            raise NotFound(f"no model {self.name!r}", hint="trtreg model ls shows what is there")
+        return replace(self, requirements=tuple(_canonical(requirements)))
 
     def _numbered(self, number: int) -> Version:
         found = next((v for v in self.versions if v.number == number), None)
@@ -267,6 +289,12 @@ class Model:
             versions=tuple(sorted([*others, version], key=lambda v: v.number)),
             last_version=max(self.last_version, version.number),
         )
+
+
+def _canonical(requirements: Iterable[str]) -> list[str]:
+    from trtreg.core.requirement import parse_requirement  # none of a hit's business
+
+    return sorted({str(parse_requirement(text)) for text in requirements})
 
 
 def _merged(old: str, new: str) -> str:

@@ -17,7 +17,7 @@ class Preparation:
 
     inputs         examples for a program that isn't ONNX yet: shapes, and types other than float32 by input
     opset          to export to; the newest that the exporter and ONNX Runtime know unless given
-    unsafe_pickle  whether a checkpoint may run whatever code is in it
+    unsafe_code    whether a program may run whatever code is in it
     extract        `INPUT,…:OUTPUT,…`: the part of the graph between these values
     rename         `OLD=NEW`, all at once
     shapes         of inputs that were open
@@ -27,7 +27,7 @@ class Preparation:
     inputs: tuple[ShapeRange, ...] = ()
     dtypes: Mapping[str, str] = field(default_factory=dict)
     opset: int | None = None
-    unsafe_pickle: bool = False
+    unsafe_code: bool = False
     extract: str = ""
     rename: tuple[str, ...] = ()
     shapes: tuple[ShapeRange, ...] = ()
@@ -49,7 +49,7 @@ class Preparation:
     @property
     def is_for_programs(self) -> bool:
         """Whether it says anything that means nothing to a file that is ONNX already."""
-        return bool(self.inputs or self.dtypes or self.opset is not None or self.unsafe_pickle)
+        return bool(self.inputs or self.dtypes or self.opset is not None or self.unsafe_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from trtreg.core.recipe import Precision, Recipe, ShapeRange
 from trtreg.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from trtreg.core.model import ModelVersion, Sample
+    from trtreg.core.model import ModelVersion
+    from trtreg.core.sample import Sample
     from trtreg.core.target import Target
 
 
@@ -134,6 +135,27 @@ def pose(request: Request, version: ModelVersion, target: Target) -> Question:
     return Question(version.facts.digest, recipe, target)
 
 
+def request_for(question: Question, version: ModelVersion) -> Request:
+    """A request by which a machine of the question's target poses the question. Raises NotFound where the version
+    has lost the sample that it was calibrated on."""
+    recipe, target = question.recipe, question.target
+    sample = next((s.name for s in version.samples if s.file.sha256 == recipe.calibration), "")
+    if recipe.calibration and not sample:
+        raise NotFound(f"{version} has lost the sample that it was calibrated on ({recipe.calibration[:12]})")
+    return Request(
+        model=ModelName(version.name, version=version.version),
+        precision=recipe.precision,
+        backend=target.runtime,
+        shapes=recipe.profiles,
+        keep_fp32=recipe.keep_fp32,
+        keep_io_types=recipe.keep_io_types,
+        calibration=sample,
+        builder=recipe.builder,
+        # It builds for GPUs that aren't there, where it is told for which.
+        target=target.architecture if target.runtime == "tensorrt-rtx" else "",
+    )
+
+
 def _calibration(request: Request, version: ModelVersion) -> Sample | None:
     if not request.precision.is_calibrated:
         if request.calibration:
@@ -150,7 +172,7 @@ def _calibration(request: Request, version: ModelVersion) -> Sample | None:
     if not by_name:
         raise UsageError(
             f"{request.precision} needs real inputs to measure ranges on, and {version} has no sample",
-            hint=f"trtreg model add {version.name} MODEL.onnx --sample NAME=FILE.npz",
+            hint=f"trtreg sample add {version.name} NAME IMAGES|FILE.npz",
         )
     raise UsageError(
         f"{version} has {len(by_name)} samples, and {request.precision} must be calibrated on one",

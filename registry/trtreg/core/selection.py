@@ -34,10 +34,12 @@ def _distance(near: Near) -> tuple[bool, int]:
 
 
 def expected_seconds(asked: Question, manifests: Iterable[Manifest]) -> float | None:
-    """How long a build takes by history: the median of like builds (same model, precision and runtime first, then
-    same model and runtime, then same model). None without any. What was refitted wasn't built."""
+    """How long a build takes by history: the median of like builds (same model, precision, runtime and architecture
+    first, then without the architecture, then without the precision, then same model). None without any. What was
+    refitted wasn't built."""
     built = [m for m in manifests if m.model_digest == asked.model_digest and "build" in m.provenance.seconds]
     same_runtime = [m for m in built if m.target.runtime == asked.target.runtime]
     same_precision = [m for m in same_runtime if m.recipe.precision is asked.recipe.precision]
-    alike = same_precision or same_runtime or built
+    same_place = [m for m in same_precision if m.target.architecture == asked.target.architecture]
+    alike = same_place or same_precision or same_runtime or built
     return median(sum(m.provenance.seconds.values()) for m in alike) if alike else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from trtreg.core.recipe import Precision
+from trtreg.core.task_figures import TaskFigures, in_terms_of, task_faults
 
 
 class Verdict(StrEnum):
@@ -200,6 +201,8 @@ class GateReport:
                first cases. Judged as the plan is; empty where the plan's runtime rounds by itself
     mismatches outputs whose name, type or shape isn't the reference's, and runs that failed, in words
     versions   of what took part: onnxruntime, numpy, the runtime of the plan
+    tasks      what engine and original are worth at the model's task, where something is required of that
+    required   what was required of them
     """
 
     verdict: Verdict
@@ -213,10 +216,27 @@ class GateReport:
     mismatches: tuple[str, ...] = ()
     versions: Mapping[str, str]
     seconds: float
+    tasks: tuple[TaskFigures, ...] = ()
+    required: tuple[str, ...] = ()
 
-    def reasons_under(self, tolerance: Tolerance) -> tuple[str, ...]:
-        """Why the plan would have to be rejected under another tolerance."""
-        return judge(self.original, self.mismatches, tolerance, arithmetic=self.arithmetic)
+    def with_tasks(self, tasks: tuple[TaskFigures, ...], required: tuple[str, ...], seconds: float) -> GateReport:
+        """The report and its verdict once the task is measured, too, which took so many seconds more. What is wrong
+        there is said first: it is what a person understands at once."""
+        reasons = (*dict.fromkeys(task_faults(required, tasks)), *self.reasons)
+        return replace(
+            self,
+            verdict=Verdict.REJECTED if reasons else Verdict.PASSED,
+            reasons=reasons,
+            tasks=tasks,
+            required=required,
+            seconds=round(self.seconds + seconds, 3),
+        )
+
+    def reasons_under(self, tolerance: Tolerance, required: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Why the plan would have to be rejected under another tolerance and other requirements. Those whose figures
+        weren't measured then say nothing now."""
+        faults = task_faults(in_terms_of(required, self.tasks), self.tasks)
+        return (*faults, *judge(self.original, self.mismatches, tolerance, arithmetic=self.arithmetic))
 
 
 IN_ARITHMETIC = "the 16-bit arithmetic itself"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trtreg.core.files import FileSet, StoredFile
 from trtreg.core.recipe import Recipe
+from trtreg.core.sample import PictureFolder, Pictures
 from trtreg.core.signature import Signature
 from trtreg.core.target import Target
 from trtreg.core.verdict import GateReport, Tolerance
@@ -15,11 +16,35 @@ from trtreg.core.verdict import GateReport, Tolerance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFile:
-    """A registered sample as a file on this machine."""
+    """A registered sample as a file on this machine: tensors, unless `pictures` says what it is."""
 
     name: str
     sha256: str
     path: Path
+    pictures: Pictures | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOrder:
+    """A sample of pictures to make.
+
+    model   the version that it is for, its external data beside it; `signature` is its own
+    folder  empty; takes what is made
+    """
+
+    model: Path
+    signature: Signature
+    pictures: PictureFolder
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """The file that came of it, in the order's folder, and what is in it. notes: what a person should know."""
+
+    file: StoredFile
+    pictures: Pictures
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +63,7 @@ class WorkOrder:
     signature    of the original
     folder       empty; takes what the work writes, and is the caller's to remove
     samples      what the gate runs on; synthetic inputs where there are none
+    requirements what the model's team requires at its task
     calibration  what int8 ranges are measured on
     prove        whether this machine can run the plan; if not, the gate is left to one that can
     gpu          UUID of the GPU to use; empty for whichever the runtime takes
@@ -54,6 +80,7 @@ class WorkOrder:
     folder: Path
     tolerance: Tolerance
     samples: tuple[SampleFile, ...] = ()
+    requirements: tuple[str, ...] = ()
     calibration: SampleFile | None = None
     prove: bool = True
     gpu: str = ""

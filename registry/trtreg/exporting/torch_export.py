@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,27 +15,15 @@ from trtreg.core.lineage import Step
 from trtreg.core.preparation import Preparation
 from trtreg.core.recipe import ShapeRange
 from trtreg.errors import UnusableModel, UsageError
+from trtreg.exporting.exported import SEED, Exported, one_line
 from trtreg.exporting.programs import ProgramKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trtreg.interfaces import Tensor
-
-SEED = 20240229
 _SCRIPT_OPSETS = (20, 18, 17, 15, 14, 13, 12, 11)
 """Tried in this order by the exporter for TorchScript, whose last one is 20."""
 _YOLO_INPUT = ShapeRange("images", (1, 3, 640, 640), (1, 3, 640, 640), (1, 3, 640, 640))
-_LONGEST = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What was done, and one run of the program to compare with: its inputs in order, and its outputs."""
-
-    step: Step
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
 
 
 def export(path: Path, kind: ProgramKind, result: Path, wanted: Preparation) -> Exported:
@@ -91,11 +77,11 @@ def _module_of(torch: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
         content = torch.load(path, map_location="cpu", weights_only=False)
     except (ModuleNotFoundError, AttributeError) as error:
         raise UsageError(
-            f"{path.name} needs code that isn't here: {_one_line(error)}",
+            f"{path.name} needs code that isn't here: {one_line(error)}",
             hint="put the code that made it on the path (YOLOv5: PYTHONPATH=/path/to/yolov5), then add it again",
         ) from None
     except Exception as error:  # noqa: BLE001 - unpickling raises whatever the pickle's code raises
-        raise UnusableModel(f"{path.name} can't be loaded: {_one_line(error)}", hint="copy or save it again") from None
+        raise UnusableModel(f"{path.name} can't be loaded: {one_line(error)}", hint="copy or save it again") from None
     notes: tuple[str, ...] = ("unpickled: its code has run",)
     if isinstance(content, Mapping):
         held = next((name for name in ("ema", "model") if isinstance(content.get(name), torch.nn.Module)), "")
@@ -136,7 +122,7 @@ def _from_module(
         outputs = _tensors(torch, module(*arguments))
     except Exception as error:  # noqa: BLE001 - the program raises what it likes
         raise UsageError(
-            f"the program doesn't run with {' '.join(map(str, shapes))}: {_one_line(error)}",
+            f"the program doesn't run with {' '.join(map(str, shapes))}: {one_line(error)}",
             hint="--input takes a shape for each of its inputs, in their order; NAME=int64:1x128 for another type",
         ) from None
     names = [s.input for s in shapes]
@@ -181,7 +167,7 @@ def _by_dynamo(
         )
         program.save(str(result))
     except Exception as error:  # noqa: BLE001 - it raises whatever tracing meets
-        raise UnusableModel(f"torch.export: {_one_line(error)}") from None
+        raise UnusableModel(f"torch.export: {one_line(error)}") from None
     return "torch.onnx.export, dynamo"
 
 
@@ -208,7 +194,7 @@ def _by_script(
                 output_names=_output_names(outputs),
             )
         except Exception as error:  # noqa: BLE001 - it raises whatever the program's operators meet
-            reasons.append(f"opset {tried}: {_one_line(error)}")
+            reasons.append(f"opset {tried}: {one_line(error)}")
         else:
             notes += [f"lower than the newest: {reason}" for reason in reasons]
             return "torch.onnx.export, TorchScript"
@@ -273,14 +259,5 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - a stranger's program: it raises what it likes
         raise UnusableModel(
-            f"{path.name} can't {what}: {_one_line(error)}", hint="save it again with this version of PyTorch"
+            f"{path.name} can't {what}: {one_line(error)}", hint="save it again with this version of PyTorch"
         ) from None
-
-
-def _one_line(error: Exception) -> str:
-    """The first line that says something; the exporters wrap the cause in pages of advice."""
-    cause = error.__cause__ or error
-    words = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
-    words = "".join(c for c in re.sub(r"\x1b\[[0-9;]*m", "", words) if c.isprintable())
-    text = f"{type(cause).__name__}: {words}" if words else type(cause).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from amqp.exceptions import AMQPError
+from amqp.exceptions import NotFound as NoQueue
 from celery import Celery
 from celery.exceptions import CeleryError
 from kombu.entity import Exchange, Queue
@@ -13,11 +16,16 @@ from trtreg.core.build import RESEND_SECONDS
 from trtreg.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trtreg.core.build import BuildRecord
 
 WAKE = "trtreg.wake"
 _EXCHANGE = Exchange("trtreg", type="direct", durable=True)
 _SECONDS = 5.0
+_TROUBLE = (OSError, AMQPError, KombuError, CeleryError)
+_ANSWER_SECONDS = 1.0
+"""For which workers are listened to. A busy machine's may take longer: then a queue counts as served by nobody."""
 
 
 def app_of(broker: str) -> Celery:
@@ -57,32 +65,62 @@ class CeleryBell:
 
     def __init__(self, broker: str) -> None:
         self._app = app_of(broker)
+        # A network that swallows everything says nothing. A worker waits for messages for longer than that.
+        patience = {"read_timeout": _SECONDS, "write_timeout": _SECONDS}
+        self._app.conf.broker_transport_options = {**self._app.conf.broker_transport_options, **patience}
 
     def ring(self, build: BuildRecord) -> None:
-        try:
-            self._app.send_task(
-                WAKE,
-                args=(build.id,),
-                queue=queue_named(build.queue),
-                declare=[queue_named(build.queue)],
-                # The sweep sends another when this one has gone: they don't pile up where no worker is.
-                expiration=RESEND_SECONDS,
-                retry=False,
-            )
-        except (OSError, KombuError, CeleryError) as error:
-            place = self._app.connection().as_uri()
-            raise Unreachable(f"the broker {place}: {' '.join(str(error).split())}", hint="is RabbitMQ up?") from None
+        with self._translated():
+            try:
+                self._send(build)
+            except TimeoutError:
+                raise  # A second try would wait as long.
+            except _TROUBLE:
+                # The broker gives up connections over which it hears nothing for long: this one may be of before.
+                self._send(build)
+
+    def _send(self, build: BuildRecord) -> None:
+        self._app.send_task(
+            WAKE,
+            args=(build.id,),
+            queue=queue_named(build.queue),
+            declare=[queue_named(build.queue)],
+            priority=build.priority,
+            # The sweep sends another when this one has gone: they don't pile up where no worker is.
+            expiration=RESEND_SECONDS,
+            retry=False,
+        )
+
+    def is_served(self, queue: str) -> bool:
+        """Whether a worker answers that it takes that queue's messages."""
+        return queue in self.served()
+
+    def served(self) -> dict[str, set[str]]:
+        """The workers of each queue, by name. Asked of the workers themselves: one that is busy doesn't consume
+        meanwhile, and answers all the same. Raises Unreachable."""
+        with self._translated():
+            told = self._app.control.inspect(timeout=_ANSWER_SECONDS).active_queues() or {}
+        found: dict[str, set[str]] = {}
+        for worker, queues in told.items():
+            for queue in queues:
+                found.setdefault(queue["name"], set()).add(worker)
+        return found
 
     def waiting(self, queue: str) -> tuple[int, int] | None:
         """Messages and consumers of a queue; None where there is no such queue. Raises Unreachable."""
-        from amqp.exceptions import NotFound as NoQueue
-
         try:
-            with self._app.connection_for_read() as connection:
+            with self._translated(), self._app.connection_for_read() as connection:
                 declared = queue_named(queue)(connection.default_channel).queue_declare(passive=True)
                 return declared.message_count, declared.consumer_count
         except NoQueue:
             return None
-        except (OSError, KombuError) as error:
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except NoQueue:
+            raise
+        except _TROUBLE as error:
             place = self._app.connection().as_uri()
             raise Unreachable(f"the broker {place}: {' '.join(str(error).split())}", hint="is RabbitMQ up?") from None

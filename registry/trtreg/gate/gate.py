@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from trtreg.core.work import SampleFile
 from trtreg.errors import UnusableModel, UsageError
 from trtreg.gate.measure import Tally
 from trtreg.gate.reference import Reference
-from trtreg.gate.samples import read_sample
+from trtreg.gate.samples import read_sample_file
 from trtreg.gate.synthetic import synthesize
 from trtreg.interfaces import Progress, Session
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
+
+    CasesOf = Callable[[SampleFile, Signature], Iterable[Mapping[str, Tensor]]]
 
 
 MOST_ROUNDED = 4
@@ -38,14 +40,16 @@ def run_gate(
     recipe: Recipe,
     tolerance: Tolerance,
     samples: tuple[SampleFile, ...],
+    cases_of: CasesOf = read_sample_file,
     progress: Progress,
     rounded: Path | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> GateReport:
-    """Run every case of every sample, else synthetic inputs, through all of them, and judge what came out.
+    """Run the cases of every sample, else synthetic inputs, through all of them, and judge what came out.
 
     signature  of the original: what the samples are checked against
     rewritten  the model that the backend was given; the original itself where the recipe leaves it as it is
+    cases_of   reads those of one sample
     rounded    its twin that rounds after every node, where the plan's runtime computes 16 bits in fp32
     versions   of the plan's runtime, for the report
 
@@ -60,7 +64,7 @@ def run_gate(
         rewritten=_Rewritten(original, rewritten),
         rounded=_Rounded(rounded),
     )
-    uses = [_run_sample(trial, sample, signature, progress) for sample in samples]
+    uses = [_run_sample(trial, sample, cases_of(sample, signature), progress) for sample in samples]
     if not samples:
         uses = [_run_synthetic(trial, signature, progress)]
     elif not any(use.cases for use in uses):
@@ -177,9 +181,11 @@ class _Trial:
         }
 
 
-def _run_sample(trial: _Trial, sample: SampleFile, signature: Signature, progress: Progress) -> SampleUse:
+def _run_sample(
+    trial: _Trial, sample: SampleFile, cases: Iterable[Mapping[str, Tensor]], progress: Progress
+) -> SampleUse:
     done = skipped = 0
-    for case in read_sample(sample.path, signature):
+    for case in cases:
         if _fits(case, trial.recipe):
             trial.run(case)
             done += 1

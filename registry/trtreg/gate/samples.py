@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from trtreg.core.signature import Signature, TensorSpec
+from trtreg.core.work import SampleFile
 from trtreg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def read_sample(path: Path, signature: Signature, *, limit: int = LARGEST_SAMPLE
     except _BROKEN as error:
         raise _unreadable(path, error) from None
     return _read_cases(path, cases)
+
+
+def read_sample_file(sample: SampleFile, signature: Signature) -> Iterator[Case]:
+    """The cases of a registered sample of tensors."""
+    return read_sample(sample.path, signature)
 
 
 def _read_cases(path: Path, cases: list[dict[str, str]]) -> Iterator[Case]:

@@ -32,12 +32,14 @@ class Ability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """`attempt` does it; `so` and `else_` say what follows where it works and where it doesn't."""
+    """`attempt` does it; `so` and `else_` say what follows where it works and where it doesn't. Where one
+    that `is_needed` doesn't work, those after it aren't tried."""
 
     name: str
     attempt: Callable[[], Found]
     so: str
     else_: str
+    is_needed: bool = False
 
     def run(self) -> Ability:
         """Never raises a deliberate error: a refusal is an answer."""
@@ -97,6 +99,7 @@ def of_any_store(store: Store) -> list[Trial]:
             attempt=written_and_listed,
             so="can be published to",
             else_="can only be read here, if at all; docs/s3.md lists what each role must be allowed",
+            is_needed=True,
         ),
         Trial(
             name="insert, one after the other",

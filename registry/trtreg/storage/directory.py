@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trtreg.core.digest import is_digest
 from trtreg.core.files import REFRESHED_AFTER, StoredBlob
 from trtreg.core.layout import BLOBS, blob_name
-from trtreg.errors import NotFound, Untrusted, UsageError
+from trtreg.errors import NotFound, Unreachable, Untrusted, UsageError
 from trtreg.storage.atomic import READ_ONLY, Draft, make_folder, remove_untouched, sweep, sync_folder
 from trtreg.storage.hashing import chunks, hash_through, sha256_file
 from trtreg.storage.names import (
@@ -39,7 +39,8 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class DirectoryStore:
-    """A store in `folder`, which the first write makes. A folder that isn't there is an empty store.
+    """A store in `folder`, which the first write makes. A folder that isn't there is an empty store; one that
+    `must_exist`, since nobody here writes it, is out of reach then: rather not mounted than empty.
 
     `clock` gives the seconds since 1970. Raises Unreachable, with path and reason, for what the system refuses.
     """
@@ -47,10 +48,10 @@ class DirectoryStore:
     remote = False
     is_partial = False
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, must_exist: bool = False, clock: Callable[[], float] = time.time) -> None:
         self.location = str(folder)
         self.identities: tuple[str, ...] = (self.location,)
-        self._folder = folder
+        self._folder, self._must_exist = folder, must_exist
         self._clock = clock
 
     # --- blobs
@@ -61,6 +62,7 @@ class DirectoryStore:
             try:
                 return path.stat().st_size == file.size
             except _ABSENT:
+                self._require_folder()
                 return False
 
     def put_blob(self, source: Path, file: StoredFile, progress: Progress, *, heal: bool = False) -> None:
@@ -140,6 +142,7 @@ class DirectoryStore:
                     require_record_size(name, size, self.location)
                     return file.read(size)
             except _ABSENT:
+                self._require_folder()
                 return None
 
     def insert_record(self, name: str, content: bytes) -> bool:
@@ -163,6 +166,7 @@ class DirectoryStore:
             try:
                 status = path.stat()
             except _ABSENT:
+                self._require_folder()
                 return ""
         return f"{status.st_mtime_ns} {status.st_ino} {status.st_size}"
 
@@ -178,6 +182,12 @@ class DirectoryStore:
         with reaching(f"sweep {self.location}"):
             return sweep(self._folder, untouched_since=self._clock() - older_than_seconds)
 
+    def _require_folder(self) -> None:
+        with reaching(f"look for {self.location}"):
+            is_there = not self._must_exist or self._folder.is_dir()
+        if not is_there:
+            raise Unreachable(f"the store {self.location} isn't there", hint="is it mounted? It is only read here")
+
     def _blob(self, sha256: str) -> Path:
         return self._folder / blob_name(sha256)
 
@@ -185,6 +195,7 @@ class DirectoryStore:
         try:
             return path.open("rb", buffering=0)
         except FileNotFoundError:
+            self._require_folder()
             raise NotFound(
                 f"{self.location} has no blob {file.sha256} ({file.name}, {file.size} bytes)",
                 hint="build the engine again, or copy the blob from a store that has it",
@@ -208,6 +219,7 @@ class DirectoryStore:
 
     def _walk(self, prefix: str) -> Iterator[str]:
         inside = prefix.rpartition("/")[0]
+        self._require_folder()
         with reaching(f"list {self._folder / inside}"):
             yield from _names_under(self._folder, inside and f"{inside}/", prefix)
 

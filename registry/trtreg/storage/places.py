@@ -66,7 +66,7 @@ def open_store(text: str, *, partials: Path, warn: Callable[[str], None]) -> Sto
 def open_place(place: FolderPlace | BucketPlace, *, partials: Path) -> Store:
     """One place as a store."""
     if isinstance(place, FolderPlace):
-        return DirectoryStore(place.folder)
+        return DirectoryStore(place.folder, must_exist=place.readonly)
     from trtreg.storage.s3 import S3Store
 
     return S3Store(place, partials=partials)
@@ -80,12 +80,15 @@ def try_out(place: FolderPlace | BucketPlace, *, partials: Path) -> list[Ability
     if not isinstance(place, FolderPlace):
         from trtreg.storage.s3_abilities import of_a_server
 
-        reach, clock, *others = of_a_server(place)
-        reached = reach.run()
-        if not reached.works:
-            return [reached]
-        return [reached, *(trial.run() for trial in (clock, *trials, *([] if place.readonly else others)))]
-    return [trial.run() for trial in trials]
+        trials[:0], others = of_a_server(place)
+        trials += [] if place.readonly else others
+    found: list[Ability] = []
+    for trial in trials:
+        found.append(trial.run())
+        # Nothing else can be tried where nothing can be reached, or written.
+        if trial.is_needed and not found[-1].works:
+            break
+    return found
 
 
 def anchored(text: str, folder: Path) -> str:

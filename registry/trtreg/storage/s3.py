@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from trtreg.storage.s3_download import Source
     from trtreg.storage.s3_place import BucketPlace
 
-_HELD = 4
-"""Pieces of a download, of 1 MiB, that wait to be hashed and written."""
+_HELD = 16
+"""Pieces of a download, of 256 KiB, that wait to be hashed and written."""
 _COPIED_AT_MOST = 5 << 30
 """Bytes that a server copies in one request."""
 _COLLISIONS = 8
@@ -285,27 +285,20 @@ class S3Store:
                 raise
 
     def _read(self, name: str) -> bytes | None:
-        from botocore.exceptions import ClientError
-
         from trtreg.storage.s3_download import read_whole
-        from trtreg.storage.s3_refusals import ABSENT, code_of
 
         with self._bucket.asking(f"read {name}"):
-            try:
-                return read_whole(self._bucket, name, self._sleep)
-            except ClientError as error:
-                if code_of(error) in ABSENT:
-                    return None
-                raise
+            return self._bucket.asked_for(name, lambda: read_whole(self._bucket, name, self._sleep))
 
     def _write(self, name: str, content: bytes, condition: dict[str, str]) -> None:
         with self._bucket.asking(f"write {name}"):
-            self._bucket.client.put_object(
+            answer = self._bucket.client.put_object(
                 **self._bucket.at(name),
                 Body=content,
                 **condition,  # type: ignore[arg-type]
                 **self._bucket.encryption,
             )
+        self._bucket.require_encryption(name, answer)
 
     def _delete(self, name: str) -> None:
         self._require_writable()

@@ -25,17 +25,25 @@ _PART = 5 << 20
 _SKEW_ALLOWED = 900.0
 
 
-def of_a_server(place: BucketPlace, *, clock: Callable[[], float] = time.time) -> list[Trial]:
-    """Beside what every store should do."""
+def of_a_server(place: BucketPlace, *, clock: Callable[[], float] = time.time) -> tuple[list[Trial], list[Trial]]:
+    """What comes before what every store should do, and what comes after it, which needs writing."""
     server = _Server(Bucket(place), clock)
-    return [
-        Trial(name="reach", attempt=server.reached, so="engines can be read", else_="nothing works before this does"),
+    first = [
+        Trial(
+            name="reach",
+            attempt=server.reached,
+            so="engines can be read",
+            else_="nothing works before this does",
+            is_needed=True,
+        ),
         Trial(
             name="clock",
             attempt=server.clock_agrees,
             so="requests are accepted",
             else_="requests are refused from 15 minutes on: set this machine's clock, best by NTP",
         ),
+    ]
+    return first, [
         Trial(
             name="conditional writes",
             attempt=server.condition_holds,

@@ -6,19 +6,21 @@ import ipaddress
 import socket
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from trtreg.errors import UsageError
+from trtreg.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
     from trtreg.storage.s3_place import BucketPlace
+
+T = TypeVar("T")
 
 _making = Lock()
 _CONNECTIONS = 24
@@ -94,6 +96,16 @@ class Bucket:
         named = {"ServerSideEncryption": place.sse, "SSEKMSKeyId": place.sse_kms_key_id}
         return {name: value for name, value in named.items() if value}
 
+    def require_encryption(self, name: str, answer: Mapping[str, Any]) -> None:
+        """Raise Unreachable unless the answer to a write says that the server has encrypted as it was asked to. Ceph
+        16 takes `AES256`, says nothing, and stores what it got."""
+        wanted, told = self.place.sse, answer.get("ServerSideEncryption", "")
+        if wanted and told != wanted:
+            raise Unreachable(
+                f"{self.described()} has encrypted {name} by {told or 'nothing'} where sse={wanted} was asked for",
+                hint="take a way that the server knows, or sse= out of the address: what is written is as it says",
+            )
+
     def at(self, name: str) -> dict[str, Any]:
         """Bucket and key of what the store calls `name`, as requests want them."""
         return {"Bucket": self.place.bucket, "Key": self.key(name)}
@@ -129,23 +141,51 @@ class Bucket:
         """What is known of an object; None if there is none."""
         from botocore.exceptions import ClientError
 
-        from trtreg.storage.s3_refusals import ABSENT, code_of
-
-        client = self.client
         with self.asking(f"look for {name}"):
             try:
-                for _ in range(self.place.retries + 1):
-                    answer = client.head_object(**self.at(name))
-                    # Where a connection ends within the headers, the answer looks whole.
-                    if "ContentLength" in answer and "LastModified" in answer:
-                        return answer
-                raise ValueError("the server's answers are incomplete")
-            except ClientError as error:
-                if code_of(error) in ABSENT:
-                    return None
+                return self.asked_for(name, lambda: self._head(name))
+            except ClientError:
                 # An answer to HEAD has no body, so that all reasons look alike. The same question once more has one.
-                client.get_object(**self.at(name), Range="bytes=0-0")["Body"].close()
+                self.client.get_object(**self.at(name), Range="bytes=0-0")["Body"].close()
                 raise
+
+    def _head(self, name: str) -> HeadObjectOutputTypeDef:
+        for _ in range(self.place.retries + 1):
+            answer = self.client.head_object(**self.at(name))
+            # Where a connection ends within the headers, the answer looks whole.
+            if "ContentLength" in answer and "LastModified" in answer:
+                return answer
+        raise ValueError("the server's answers are incomplete")
+
+    def asked_for(self, name: str, request: Callable[[], T]) -> T | None:
+        """What `request`, for an object, gives; None if there is no such object. Raises ClientError.
+
+        Who may list below the prefix alone is refused what isn't there like what may not be read, on Ceph and on AWS.
+        For him the list has the answer.
+        """
+        from botocore.exceptions import ClientError
+
+        from trtreg.storage.s3_refusals import ABSENT, FORBIDDEN, code_of
+
+        try:
+            return request()
+        except ClientError as refusal:
+            if code_of(refusal) in ABSENT:
+                return None
+            if code_of(refusal) not in FORBIDDEN:
+                raise
+            try:
+                is_there = self._is_listed(name)
+            except ClientError:
+                raise refusal from None
+        # Listed, it has come since, or may not be read.
+        return request() if is_there else None
+
+    def _is_listed(self, name: str) -> bool:
+        key = self.key(name)
+        # Of all keys that begin so, the key itself comes first.
+        listed = self.client.list_objects_v2(Bucket=self.place.bucket, Prefix=key, MaxKeys=1)
+        return any(found.get("Key") == key for found in listed.get("Contents", []))
 
 
 def _checksums(name: str) -> Any:

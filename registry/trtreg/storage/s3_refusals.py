@@ -24,6 +24,10 @@ DAMAGED_ON_THE_WAY = {"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"
 _ROLES = "docs/s3.md lists what a reader, a builder and an administrator must be allowed"
 _CREDENTIALS = "see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, profile= in the store's address"
 
+_KMS = "sse_kms_key_id= names a key of the server's, which whoever asks must be allowed to use"
+_READ_ONLY = "whoever only reads says readonly=1 in the address, so that nothing is built in vain"
+_WRITING = ("write ", "begin to write ", "complete ", "delete ")
+
 # By the server's code: the reason, where its own words are poor, and the hint.
 _REASONS: dict[str, tuple[str, str]] = {
     "NoSuchBucket": ("there is no such bucket", "make it, or mend the name in TRTREG_STORE"),
@@ -41,6 +45,7 @@ _REASONS: dict[str, tuple[str, str]] = {
     "QuotaExceeded": ("the quota is used up", "trtreg store prune, or a larger quota"),
     "InvalidObjectState": ("the object lies in an archive", "let the bucket's lifecycle rules spare trtreg's prefix"),
     "InvalidBucketName": ("the server takes no such bucket name", "mend the name in TRTREG_STORE"),
+    "InvalidRequest": ("the server takes no such request", "where sse= is set, it may want https://"),
     "NotImplemented": ("the server doesn't know this request", "trtreg doctor --store says what it can do"),
 }
 _BY_STATUS = {
@@ -104,6 +109,9 @@ def _refused(action: str, where: str, error: boto.ClientError) -> Unreachable:
         region = described.get("Region") or _about(error).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         reason = f"the bucket is in another region{f', {region}' if region else ''}: {message or code}"
         hint = f"put region={region or 'REGION'} into the store's address"
+    elif code in ("KMS.NotFoundException", "KMS.DisabledException") or "kms" in message.lower():
+        # Ceph says InvalidAccessKeyId, which is about another key.
+        reason, hint = f"it can't be encrypted or decrypted: {message or code} ({code})", _KMS
     elif code in DAMAGED_ON_THE_WAY:
         reason, hint = f"the bytes were damaged on the way ({code})", "use https, and have the network looked at"
     else:
@@ -111,6 +119,8 @@ def _refused(action: str, where: str, error: boto.ClientError) -> Unreachable:
         reason, hint = known or (message or code, "trtreg doctor --store looks closer")
         said = ", ".join(part for part in (code, message if known and message != reason else "") if part)
         reason = f"{reason} ({said})" if known else f"{reason} ({code})"
+        if code in FORBIDDEN and action.startswith(_WRITING):
+            hint = f"{_ROLES}; {_READ_ONLY}"
     if tried := _about(error).get("RetryAttempts"):
         reason += f", after {int(tried) + 1} attempts"
     return Unreachable(f"can't {action}: {where}: {reason}", hint=hint)

@@ -12,7 +12,8 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from botocore import exceptions as boto
 
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PART = 16 << 20
-"""Bytes. Larger ones were not faster, and five of them are in memory at a time."""
+"""Bytes. Larger ones were not faster."""
 _MOST_PARTS = 10_000
 _AT_ONCE = 4
+_IN_MEMORY = _AT_ONCE + 1
+"""Parts: those that are being sent, and the one that is read and hashed meanwhile."""
 _WITHOUT_PARTS = PART
 _ATTEMPTS = 3
 _CHANGED = "it changed while it was being stored; try again"
@@ -75,11 +78,12 @@ class Upload:
         body = content.read()
         self._require_right(hashlib.sha256(body), content)
         with self._bucket.asking(f"write {self._name}"):
-            self._repeatedly(
+            answer = self._repeatedly(
                 lambda: self._bucket.client.put_object(
                     **self._bucket.at(self._name), Body=body, **self._bucket.encryption
                 )
             )
+        self._bucket.require_encryption(self._name, answer)
         progress.advance(len(body), self._file.size)
 
     def _put_in_parts(self, content: FileIO, progress: Progress) -> None:
@@ -115,6 +119,11 @@ class Upload:
             answer = self._bucket.client.create_multipart_upload(
                 **self._bucket.at(self._name), **self._bucket.encryption
             )
+        try:
+            self._bucket.require_encryption(self._name, answer)
+        except Unreachable:
+            self.abort(answer["UploadId"])
+            raise
         return answer["UploadId"]
 
     def _begun_before(self) -> Mapping[str, Mapping[int, str]]:
@@ -168,16 +177,18 @@ class Upload:
         self._require_right(digest, content)
         self._complete(upload, tags)
 
-    def _parts(self, content: FileIO) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        while body := content.read(self._part):
-            number += 1
-            # The system may give less than it is asked for.
-            while (wanted := self._size_of(number) - len(body)) > 0 and (more := content.read(wanted)):
-                body += more
-            yield number, body
+    def _parts(self, content: FileIO) -> Iterator[tuple[int, bytearray]]:
+        """The parts by number. Each lies where the one `_IN_MEMORY` before it lay."""
+        # Memory that is new to the process costs about as much as reading the file does.
+        buffers = cycle([bytearray(self._part) for _ in range(_IN_MEMORY)])
+        for number, buffer in enumerate(buffers, start=1):
+            filled = _fill(buffer, content)
+            if filled:
+                yield number, buffer if filled == len(buffer) else buffer[:filled]
+            if filled < len(buffer):
+                return
 
-    def _send_part(self, upload: str, number: int, body: bytes, there: str | None) -> str:
+    def _send_part(self, upload: str, number: int, body: bytearray, there: str | None) -> str:
         """The part's ETag."""
         if there is not None and there.strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest():
             return there
@@ -185,7 +196,11 @@ class Upload:
             try:
                 return self._repeatedly(
                     lambda: self._bucket.client.upload_part(
-                        **self._bucket.at(self._name), UploadId=upload, PartNumber=number, Body=body
+                        **self._bucket.at(self._name),
+                        UploadId=upload,
+                        PartNumber=number,
+                        # botocore takes a bytearray, too; its types don't know it.
+                        Body=cast("bytes", body),
                     )["ETag"]
                 )
             except boto.ClientError as error:
@@ -203,9 +218,17 @@ class Upload:
                     MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
                 )
             except boto.ClientError as error:
-                if code_of(error) in NO_UPLOAD | {"InvalidPart"}:
+                # Ceph, asked to complete what was just given up, first fails and then says that it is at it.
+                if code_of(error) in NO_UPLOAD | {"InvalidPart"} or not self._has_parts(upload, tags):
                     raise _Gone from None
                 raise
+
+    def _has_parts(self, upload: str, tags: Mapping[int, str]) -> bool:
+        """Whether the server still has these parts; True if it can't be found out."""
+        try:
+            return self._parts_there(upload).keys() >= tags.keys()
+        except boto.ClientError as error:
+            return code_of(error) not in NO_UPLOAD
 
     def _repeatedly(self, request: Callable[[], T]) -> T:
         """Botocore repeats what got lost on the way; what got damaged it takes for our fault."""
@@ -237,6 +260,14 @@ class Upload:
                 f"{self._bucket.described()} has {found} under {self._name} after {self._file.size} bytes were written",
                 hint="trtreg doctor --store looks at what the server can do",
             )
+
+
+def _fill(buffer: bytearray, content: FileIO) -> int:
+    """How many bytes of `content` went into `buffer`: fewer than fit only at the end."""
+    view, filled = memoryview(buffer), 0
+    while filled < len(buffer) and (count := content.readinto(view[filled:])):
+        filled += count
+    return filled
 
 
 def part_size(size: int) -> int:

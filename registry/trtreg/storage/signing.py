@@ -146,7 +146,8 @@ class SignedStore:
         if trailer is None:
             return Unsigned(
                 f"{name} in {self.location} is unsigned",
-                hint="trtreg key sign, on a machine with a trusted key, signs what was there before there were keys",
+                hint="who keeps the store, and has a key that is trusted here, signs what was there before there were "
+                "keys: trtreg key sign",
             )
         if not trailer.signature:
             return BadSignature(f"{name} in {self.location} has a signature that can't be read", hint=_TAMPERED)

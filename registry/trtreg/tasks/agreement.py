@@ -11,17 +11,17 @@ SAME_PLACE = 0.5
 """Overlap from which on two boxes of one class are one finding."""
 
 
-def same_findings(reference: Detections, found: Detections) -> int:
-    """How many detections both have: of one class, in one place, each counted once."""
+def same_findings(reference: Detections, found: Detections) -> list[tuple[int, int]]:
+    """What both have: of one class, in one place, each once; by their places in the two."""
     shares = overlaps(reference.corners, found.corners)
     shares[reference.classes[:, None] != found.classes[None]] = 0
-    count = 0
+    pairs: list[tuple[int, int]] = []
     # The nearest pair first; what is left of its row and column is spoken for.
     while shares.size and (best := float(shares.max())) >= SAME_PLACE:
-        row, column = np.unravel_index(int((shares == best).argmax()), shares.shape)
+        row, column = map(int, np.unravel_index(int((shares == best).argmax()), shares.shape))
         shares[row, :] = shares[:, column] = 0
-        count += 1
-    return count
+        pairs.append((row, column))
+    return pairs
 
 
 class Agreement:
@@ -34,7 +34,7 @@ class Agreement:
         """Of one picture, counted and given back: twice the common findings over all findings of both; of best classes
         whether the first is the same."""
         if isinstance(reference, Detections) and isinstance(found, Detections):
-            same, total = 2 * same_findings(reference, found), len(reference) + len(found)
+            same, total = 2 * len(same_findings(reference, found)), len(reference) + len(found)
         else:
             best = _first(reference)
             same, total = int(best is not None and best == _first(found)), 1

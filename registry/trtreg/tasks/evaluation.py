@@ -5,28 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trtreg.core.sample import Task
 from trtreg.core.signature import TensorSpec
 from trtreg.errors import UsageError
 from trtreg.tasks.agreement import Agreement
 from trtreg.tasks.coco_way import CocoPrecision
 from trtreg.tasks.detections import MEASURING, SHOWING, Detections
 from trtreg.tasks.families import Classifier, Detector, Family
-from trtreg.tasks.pictures import read_picture
+from trtreg.tasks.pictures import Picture, read_picture
 from trtreg.tasks.precision import AveragePrecision, DetectionScores
-from trtreg.tasks.preprocess import Placement, Preprocess
-from trtreg.tasks.truth import NOTHING, Array, Seen, Task, Truth
+from trtreg.tasks.preprocess import Placement, Preprocess, fitting
+from trtreg.tasks.truth import NOTHING, Array, Seen, Truth
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
 
     Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    Watch = Callable[["Case", str, Mapping[str, Array], Detections | Array], None]
 
 _TOP = 5
+
+
+class EngineFailed(Exception):
+    """What a run raises for its engine's own fault, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,31 +69,19 @@ class TaskScores:
     milliseconds: tuple[float, ...]
 
 
-def read_cases(pictures: Sequence[Path], truth: Truth, preprocess: Preprocess, taken: TensorSpec) -> Iterator[Case]:
+def read_cases(pictures: Sequence[Picture], truth: Truth, preprocess: Preprocess, taken: TensorSpec) -> Iterator[Case]:
     """The pictures one after the other, in the type that the input `taken` has.
 
-    A picture without a label is background to a detector. Raises UsageError for a picture to classify that has none,
-    and for one that doesn't become what the model takes.
+    A picture without a label is background to a detector. Raises UsageError for a picture to classify that has none
+    where others have one, and for one that doesn't become what the model takes.
     """
     for path in pictures:
-        seen = truth.of(path)
-        if seen is None and truth.task is Task.CLASSIFICATION:
+        seen = truth.of(path.name)
+        if seen is None and truth.count and truth.task is Task.CLASSIFICATION:
             raise UsageError(f"{path.name} has no label")
         prepared = preprocess(read_picture(path))
-        _require_fit(path, prepared.tensor, taken, preprocess)
-        tensor = prepared.tensor.astype(taken.dtype, copy=False)
+        tensor = fitting(prepared, taken, path.name, preprocess)
         yield Case(name=path.name, tensor=tensor, placement=prepared.placement, seen=seen or NOTHING)
-
-
-def _require_fit(path: Path, tensor: Array, taken: TensorSpec, preprocess: Preprocess) -> None:
-    given = TensorSpec(taken.name, "float32", tensor.shape)
-    sizes = zip(taken.dimensions, tensor.shape, strict=False)
-    fits = len(taken.dimensions) == tensor.ndim and all(isinstance(d, str) or d == size for d, size in sizes)
-    if not fits or taken.dtype not in ("float32", "float16"):
-        raise UsageError(
-            f"{preprocess} makes {given} of {path.name}, and the model takes {taken}",
-            hint="say another way to prepare pictures",
-        )
 
 
 def evaluate(
@@ -99,6 +92,8 @@ def evaluate(
     taken: str,
     coco: bool = False,
     clock: Callable[[], float] = time.perf_counter,
+    watch: Watch = lambda *_: None,
+    drop: Callable[[str, EngineFailed], None] | None = None,
 ) -> dict[str, TaskScores]:
     """The scores of each of `runs`, by name. The first is the reference that the others should agree with.
 
@@ -106,18 +101,30 @@ def evaluate(
 
     taken  the name of the model's input
     coco   whether COCO's figures are measured, too
+    watch  told of each picture what each contender's outputs were, and what a person would be shown of them
+    drop   told who fails: it takes part no longer and has no scores. Without it, EngineFailed is raised
     """
+    running = dict(runs)
     trials = {name: _trial(family, coco=coco) for name in runs}
     agreements = {name: Agreement() for name in runs}
     by_picture: dict[str, dict[str, float]] = {name: {} for name in runs}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for case in cases:
         reference: Detections | Array | None = None
-        for name, run in runs.items():
+        for name, run in list(running.items()):
             started = clock()
-            outputs = run({taken: case.tensor})
+            try:
+                outputs = run({taken: case.tensor})
+            except EngineFailed as failure:
+                if drop is None:
+                    raise
+                drop(name, failure)
+                del running[name]
+                continue
             times[name].append(1e3 * (clock() - started))
-            finding = trials[name].look(case, {n: np.asarray(output) for n, output in outputs.items()})
+            arrays = {n: np.asarray(output) for n, output in outputs.items()}
+            finding = trials[name].look(case, arrays)
+            watch(case, name, arrays, finding)
             reference = finding if reference is None else reference
             by_picture[name][case.name] = agreements[name].add(reference, finding)
     return {
@@ -128,6 +135,7 @@ def evaluate(
             milliseconds=tuple(times[name]),
         )
         for name, trial in trials.items()
+        if name in running
     }
 
 
@@ -170,8 +178,9 @@ class _Classifying:
     def look(self, case: Case, outputs: Mapping[str, Array]) -> Array:
         """Count one picture in; its best classes."""
         best = self._family.best_classes(outputs, _TOP)
-        (place, *_) = (*np.nonzero(best == case.seen.classes[0])[0].tolist(), _TOP)
-        self._places.append(place)
+        for truth in case.seen.classes[:1]:
+            (place, *_) = (*np.nonzero(best == truth)[0].tolist(), _TOP)
+            self._places.append(place)
         return best
 
     def figures(self) -> dict[str, float]:

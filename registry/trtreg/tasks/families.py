@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from trtreg.core.sample import Task
 from trtreg.errors import UsageError
 from trtreg.tasks.classifying import TopClasses
 from trtreg.tasks.detections import Detections, Selection
-from trtreg.tasks.truth import Array, Task
+from trtreg.tasks.truth import Array
 from trtreg.tasks.yolo import YoloV5, YoloV8
 
 GROUP = "trtreg.tasks"

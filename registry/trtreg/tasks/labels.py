@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from trtreg.core.sample import Task
 from trtreg.errors import NotFound, UsageError
-from trtreg.tasks.truth import NOTHING, Seen, Task, Truth, picture_name
+from trtreg.tasks.truth import NOTHING, Seen, Truth, picture_name
 
 LARGEST_FILE = 1 << 30
 """Bytes. The labels of all of COCO's training pictures take 450 MB."""

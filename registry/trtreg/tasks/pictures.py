@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
-from trtreg.errors import NotFound, UsageError
+from trtreg.errors import NotFound, Unreachable, UsageError
 from trtreg.tasks.truth import Array, picture_name
 
+Picture: TypeAlias = Path | zipfile.Path
+"""A picture's file, which may lie in an archive."""
+
+_PREVIEW_QUALITY = 78
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -24,7 +30,7 @@ def find_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def read_picture(path: Path) -> Array:
+def read_picture(path: Picture) -> Array:
     """uint8[height, width, 3], red, green and blue, turned as the camera was held. Raises UsageError."""
     from PIL import Image, ImageOps
 
@@ -32,13 +38,32 @@ def read_picture(path: Path) -> Array:
         with warnings.catch_warnings():
             # From twice as many pixels on, Pillow refuses before it decodes any.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with path.open("rb") as file, Image.open(file) as opened:
                 return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         raise _unreadable(path, " ".join(str(error).split())) from None
 
 
-def _unreadable(path: Path, why: str) -> UsageError:
+def write_picture(picture: Array, path: Path) -> None:
+    """uint8[height, width, 3] in the form that the file's ending names. Raises Unreachable."""
+    from PIL import Image
+
+    try:
+        Image.fromarray(picture).save(path, quality=92)
+    except OSError as error:
+        raise Unreachable(f"cannot write {path.name}: {error.strerror or error}") from None
+
+
+def write_preview(picture: Array, path: Path, *, side: int) -> None:
+    """A small JPEG of a uint8[height, width, 3], its longer side at most so many pixels."""
+    from PIL import Image
+
+    small = Image.fromarray(picture)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small.save(path, "JPEG", quality=_PREVIEW_QUALITY, optimize=True)
+
+
+def _unreadable(path: Picture, why: str) -> UsageError:
     return UsageError(f"{path.name} is no picture that can be read: {why}")
 
 

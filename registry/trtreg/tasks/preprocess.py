@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trtreg.core.signature import TensorSpec
 from trtreg.errors import UsageError
 from trtreg.tasks.scaling import scaled
 from trtreg.tasks.truth import Array
@@ -165,6 +166,21 @@ def parse_preprocess(text: str) -> Preprocess:
         )
     given = dict(_setting(text, setting) for setting in settings)
     return _letterbox(text, side, given) if name == "letterbox" else _classify(text, side, given)
+
+
+def fitting(prepared: Prepared, taken: TensorSpec, name: str, preprocess: Preprocess) -> Array:
+    """The tensor of the picture called `name`, in the type that the input `taken` has. Raises UsageError for one that
+    isn't what the model takes."""
+    tensor = prepared.tensor
+    given = TensorSpec(taken.name, "float32", tensor.shape)
+    sizes = zip(taken.dimensions, tensor.shape, strict=False)
+    fits = len(taken.dimensions) == tensor.ndim and all(isinstance(d, str) or d == size for d, size in sizes)
+    if not fits or taken.dtype not in ("float32", "float16"):
+        raise UsageError(
+            f"{preprocess} makes {given} of {name}, and the model takes {taken}",
+            hint="say another way to prepare pictures",
+        )
+    return tensor.astype(taken.dtype, copy=False)
 
 
 def _letterbox(text: str, side: str, given: Mapping[str, str]) -> Letterbox:

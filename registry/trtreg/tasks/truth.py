@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trtreg.core.sample import Task
+
 Array: TypeAlias = NDArray[Any]
-
-
-class Task(StrEnum):
-    """What a model is for."""
-
-    DETECTION = "detection"
-    CLASSIFICATION = "classification"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from trtreg.interfaces import Progress
 from trtreg.onnx_models.exposing import read_nodes, write_exposed
 from trtreg.onnx_models.precision import rewrite
 from trtreg.onnx_models.rounding import write_rounded
+from trtreg.workshop.cases import calibration_cases, compared_cases
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
@@ -47,7 +48,8 @@ class _Bisector:
         self._order, self._progress = order, progress
         progress.stage("load")
         self._original = Reference(order.model)
-        self._calibration = list(self._read(order.calibration.path)) if order.calibration else None
+        calibration = order.calibration
+        self._calibration = list(calibration_cases(calibration, order.signature)) if calibration else None
         self._all = self._cases()
         self._few = self._all[:MOST_CASES]
         self._expected = [self._original.run(case) for case in self._few]
@@ -83,18 +85,13 @@ class _Bisector:
             cases=len(self._few),
         )
 
-    def _read(self, path: Path) -> Iterator[Case]:
-        from trtreg.gate.samples import read_sample
-
-        return read_sample(path, self._order.signature)
-
     def _cases(self) -> list[Case]:
         """Of every sample, in turn, so that the few are of all of them; drawn ones where there is none."""
         from trtreg.gate.synthetic import synthesize
 
         if not self._order.samples:
             return list(synthesize(self._order.signature, self._order.recipe, self._original.run))
-        read = [list(self._read(sample.path)) for sample in self._order.samples]
+        read = [list(compared_cases(sample, self._order.signature)) for sample in self._order.samples]
         longest = max(map(len, read))
         return [cases[place] for place in range(longest) for cases in read if place < len(cases)]
 

@@ -35,7 +35,7 @@ def prepare(order: PrepareOrder, progress: Progress) -> Prepared:
     else:
         if wanted.is_for_programs:
             raise UsageError(
-                f"{source.name} is no PyTorch file: --input, --opset and --unsafe-pickle mean nothing to it",
+                f"{source.name} is no PyTorch or TensorFlow file: --input, --opset, --unsafe-code mean nothing to it",
                 hint="leave them out; --fix-shape fixes the shapes of an ONNX model",
             )
         given = examine(source).source
@@ -54,39 +54,53 @@ def prepare(order: PrepareOrder, progress: Progress) -> Prepared:
 
 
 def _program(file: Path) -> ProgramKind | None:
-    """What kind of PyTorch file it is; None for all others, ONNX among them. Raises NotFound, UsageError."""
-    from trtreg.exporting.programs import program_kind
-    from trtreg.onnx_models.file_kinds import HEAD, FileKind, recognise
+    """What kind of PyTorch or TensorFlow program it is; None for all others. Raises NotFound, UsageError."""
+    from trtreg.exporting.programs import SAVED_MODEL_FILE, program_kind
     from trtreg.onnx_models.regular_files import head_of
 
-    kind = recognise(head_of(file, HEAD))
-    return program_kind(file) if kind in (FileKind.ZIP, FileKind.PICKLE) else None
+    if file.name == SAVED_MODEL_FILE:
+        raise UsageError(f"{file} is a part of a SavedModel, which is a folder", hint=f"add {file.parent}")
+    if not (file / SAVED_MODEL_FILE).is_file():
+        head_of(file, 1)  # Refuses pipes, devices and other folders.
+    return program_kind(file)
 
 
 def _given(file: Path) -> FileSet:
+    """The file, or the folder that is a SavedModel, as it was given."""
+    from trtreg.exporting.programs import SAVED_MODEL_FILE
     from trtreg.storage.hashing import sha256_file
 
-    sha256, size = sha256_file(file)
-    return file_set([StoredFile(file.name, size, sha256)], file.name)
+    if not file.is_dir():
+        sha256, size = sha256_file(file)
+        return file_set([StoredFile(file.name, size, sha256)], file.name)
+    stored = []
+    for inner in sorted(file.rglob("*")):
+        if inner.is_symlink() or not (inner.is_file() or inner.is_dir()):
+            raise UnusableModel(f"{inner} is a link, or no regular file", hint="copy the SavedModel with its files")
+        if inner.is_file():
+            sha256, size = sha256_file(inner)
+            stored.append(StoredFile(inner.relative_to(file.parent).as_posix(), size, sha256))
+    return file_set(stored, f"{file.name}/{SAVED_MODEL_FILE}")
 
 
 def _exported(order: PrepareOrder, kind: ProgramKind, progress: Progress) -> tuple[Path, Step]:
-    """The program as ONNX, which ONNX Runtime runs as PyTorch did."""
+    """The program as ONNX, which ONNX Runtime runs as its framework did."""
+    from trtreg.exporting import tensorflow_export, torch_export
     from trtreg.exporting.programs import require_loadable
-    from trtreg.exporting.torch_export import export
     from trtreg.gate.reference import Reference
     from trtreg.gate.sameness import EXPORT_NOISE, differences
     from trtreg.onnx_models.examine import examine
 
-    if order.preparation.unsafe_pickle:
-        progress.say(f"warning: {order.file.name} is unpickled: the code in it runs with your rights")
+    if order.preparation.unsafe_code:
+        progress.say(f"warning: {order.file.name} is loaded as it is: the code in it runs with your rights")
     else:
         require_loadable(order.file, kind)
     progress.stage("export", str(kind))
     folder = order.folder / "exported"
     folder.mkdir()
     result = folder / f"{order.file.stem}.onnx"
-    exported = export(order.file, kind, result, order.preparation)
+    exporter = torch_export if kind.framework == "PyTorch" else tensorflow_export
+    exported = exporter.export(order.file, kind, result, order.preparation)
     progress.stage("compare", "export")
     signature = examine(result).signature
     if not exported.outputs or len(exported.inputs) != len(signature.inputs):
@@ -95,7 +109,7 @@ def _exported(order: PrepareOrder, kind: ProgramKind, progress: Progress) -> tup
     found = list(Reference(result).run(case).values())
     if difference := differences(exported.outputs, found, noise=EXPORT_NOISE):
         raise UnusableModel(f"the exported model computes something else: {difference}", hint="try another --opset")
-    words = f"one example: the same outputs as PyTorch's within a relative L2 error of {EXPORT_NOISE:g}"
+    words = f"one example: the same outputs as {kind.framework}'s within a relative L2 error of {EXPORT_NOISE:g}"
     return result, replace(exported.step, notes=(*exported.step.notes, words))
 
 

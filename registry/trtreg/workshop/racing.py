@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.backends import backend
 from trtreg.backends.onnxruntime import OnnxRuntime
 from trtreg.core.benchmark import BenchOrder, BenchReport, Contender, Copies, Timed, latencies
 from trtreg.interfaces import Progress, ResidentSession, Session
+from trtreg.workshop.cases import compared_cases
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
@@ -30,7 +32,7 @@ def race(order: BenchOrder, progress: Progress) -> BenchReport:
     case, inputs = _inputs(order, original)
     racers = [_Racer(ORIGINAL, "", original, case, on_cpu=True)]
     for contender in order.contenders:
-        session = _loaded(contender, order, runtime)
+        session = loaded(contender, runtime, order.plugins)
         on_cpu = contender.backend == runtime.name and not contender.plan.name.startswith("engine.cuda")
         racers.append(_Racer(contender.name, contender.key, session, case, on_cpu=on_cpu))
     progress.stage("bench", f"{order.rounds} rounds")
@@ -38,31 +40,35 @@ def race(order: BenchOrder, progress: Progress) -> BenchReport:
         for racer in racers:
             racer.run(counts=number >= 0)
         progress.advance(max(number + 1, 0), order.rounds)
-    backends = {contender.backend for contender in order.contenders} | {runtime.name}
-    versions = {name: version for b in sorted(backends) for name, version in backend(b).versions().items()}
     return BenchReport(
         rows=tuple(racer.timed() for racer in racers),
         inputs=inputs,
         rounds=order.rounds,
         warm_up=order.warm_up,
         threads=len(os.sched_getaffinity(0)),
-        versions=versions,
+        versions=versions_of(order.contenders),
     )
 
 
-def _loaded(contender: Contender, order: BenchOrder, runtime: OnnxRuntime) -> Session:
+def loaded(contender: Contender, runtime: OnnxRuntime, plugins: Mapping[str, Path]) -> Session:
+    """The contender's plan, of whichever backend."""
     if contender.backend == runtime.name:
         return runtime.load(contender.plan)
-    return backend(contender.backend, plugins=order.plugins).load(contender.plan)
+    return backend(contender.backend, plugins=plugins).load(contender.plan)
+
+
+def versions_of(contenders: Iterable[Contender]) -> dict[str, str]:
+    """Of all runtimes that take part; ONNX Runtime always does."""
+    backends = {contender.backend for contender in contenders} | {OnnxRuntime.name}
+    return {name: version for b in sorted(backends) for name, version in backend(b).versions().items()}
 
 
 def _inputs(order: BenchOrder, original: Session) -> tuple[Case, str]:
     """One case, and what it is in words."""
-    from trtreg.gate.samples import read_sample
     from trtreg.gate.synthetic import synthesize
 
     if order.sample:
-        case = next(iter(read_sample(order.sample.path, order.signature)))
+        case = next(iter(compared_cases(order.sample, order.signature)))
         return case, f"the first case of {order.sample.name}"
     drawn = synthesize(order.signature, order.recipe, original.run)
     # Of a profile they are the smallest, the best and the largest shapes.
@@ -76,12 +82,7 @@ class _Racer:
 
     def __init__(self, name: str, key: str, session: Session, case: Case, *, on_cpu: bool) -> None:
         self._name, self._key, self._session, self._on_cpu = name, key, session, on_cpu
-        taken = {spec.name: spec.dtype for spec in session.signature.inputs}
-        # A recipe may have let its inputs take another float.
-        self._case = {
-            input_: array.astype(taken[input_], copy=False) if array.dtype.kind == "f" and input_ in taken else array
-            for input_, array in case.items()
-        }
+        self._case = as_taken(case, session)
         self._runs: list[float] = []
         self._resident: list[float] = []
 
@@ -104,6 +105,15 @@ class _Racer:
             copies=Copies.NONE if self._on_cpu else apart,
             resident=latencies(self._resident) if self._resident else None,
         )
+
+
+def as_taken(case: Case, session: Session) -> Case:
+    """The case in the types of the session's inputs: a recipe may have let them take another float."""
+    taken = {spec.name: spec.dtype for spec in session.signature.inputs}
+    return {
+        name: array.astype(taken[name], copy=False) if array.dtype.kind == "f" and name in taken else array
+        for name, array in case.items()
+    }
 
 
 def _timed(run: Callable[[], object]) -> float:

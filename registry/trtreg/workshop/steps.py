@@ -22,10 +22,13 @@ from trtreg.workshop.wire import (
     Build,
     Cases,
     CountCases,
+    Detect,
+    Evaluate,
     Examine,
     GraphOf,
     Inspect,
     Judge,
+    Pack,
     Prepare,
     Task,
     TellGraph,
@@ -44,6 +47,29 @@ OpenBackend = Callable[..., "Backend"]
 
 def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = None) -> Answer:
     """Do what the task says."""
+    match task:
+        case Examine() | Inspect() | CountCases() | TellOutline():
+            return _look(task, progress)
+        case Pack():
+            from trtreg.workshop.packing import pack
+
+            return pack(task.order, progress)
+        case Prepare():
+            from trtreg.workshop.preparing import prepare
+
+            return prepare(task.order, progress)
+        case Bisect():
+            from trtreg.workshop.bisecting import bisect
+
+            return bisect(task.order, task.most_tests, progress)
+        case Bench() | Detect() | Evaluate():
+            return _run(task, progress)
+        case Build() | TellGraph() | Judge():
+            return _work(task, _Work(task.order, progress, open_backend))
+
+
+def _look(task: Examine | Inspect | CountCases | TellOutline, progress: Progress) -> Answer:
+    """At one file, of which nothing is made."""
     match task:
         case Examine():
             from trtreg.onnx_models.examine import examine
@@ -64,20 +90,23 @@ def perform(task: Task, progress: Progress, open_backend: OpenBackend | None = N
 
             progress.stage("examine")
             return outline(task.model)
-        case Prepare():
-            from trtreg.workshop.preparing import prepare
 
-            return prepare(task.order, progress)
-        case Bisect():
-            from trtreg.workshop.bisecting import bisect
 
-            return bisect(task.order, task.most_tests, progress)
+def _run(task: Bench | Detect | Evaluate, progress: Progress) -> Answer:
+    """With plans that are there already."""
+    match task:
         case Bench():
             from trtreg.workshop.racing import race
 
             return race(task.order, progress)
-        case Build() | TellGraph() | Judge():
-            return _work(task, _Work(task.order, progress, open_backend))
+        case Detect():
+            from trtreg.workshop.detecting import detect
+
+            return detect(task.order, progress)
+        case Evaluate():
+            from trtreg.workshop.evaluating import measure
+
+            return measure(task.order, progress)
 
 
 def _work(task: Build | TellGraph | Judge, work: _Work) -> Answer:
@@ -219,15 +248,16 @@ class _Work:
         sample = self._order.calibration
         if sample is None:
             return None
-        from trtreg.gate.samples import read_sample
+        from trtreg.workshop.cases import calibration_cases
 
-        return list(read_sample(sample.path, self._order.signature))
+        return list(calibration_cases(sample, self._order.signature))
 
     def _gate(self, rewritten: Rewritten, plan: Path) -> GateReport:
         from trtreg.gate.gate import run_gate
+        from trtreg.workshop.cases import compared_cases
 
         with self._stage("gate"):
-            return run_gate(
+            report = run_gate(
                 original=self._order.model,
                 rewritten=rewritten.path,
                 rounded=self._rounded(rewritten),
@@ -236,8 +266,21 @@ class _Work:
                 recipe=self._order.recipe,
                 tolerance=self._order.tolerance,
                 samples=self._order.samples,
+                cases_of=compared_cases,
                 progress=self._progress,
             )
+            return self._with_tasks(report, plan)
+
+    def _with_tasks(self, report: GateReport, plan: Path) -> GateReport:
+        order = self._order
+        if not order.requirements:
+            return report
+        from trtreg.workshop.measuring import measure_tasks
+
+        started = time.monotonic()
+        engine = self._backend(order.backend, plugins=order.plugins, spins=False).load(plan)
+        tasks = measure_tasks(order, engine, self._progress)
+        return report.with_tasks(tasks, order.requirements, time.monotonic() - started)
 
     def _rounded(self, rewritten: Rewritten) -> Path | None:
         """The model's twin that rounds as its precision does, where this runtime wouldn't: ONNX Runtime on a CPU."""

@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, cast
 
 from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.bisection import Bisection
+from trtreg.core.detection import DetectOrder, DetectReport
+from trtreg.core.evaluation import EvalOrder, Measured
 from trtreg.core.limits import Limits
 from trtreg.core.model import ModelFacts
 from trtreg.core.outline import Outline
@@ -21,7 +23,7 @@ from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import MalformedRecord
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
-from trtreg.core.work import Built, WorkOrder
+from trtreg.core.work import Built, Packed, PackOrder, WorkOrder
 from trtreg.errors import BuildFailed, Disturbed, OutOfMemory, OutOfTime, TrtregError, UnusableModel
 from trtreg.storage.reaching import reaching
 from trtreg.workshop import wire
@@ -67,6 +69,9 @@ class ChildWorkshop:
     def count_cases(self, sample: Path, signature: Signature, progress: Progress) -> int:
         return cast(wire.Cases, self._perform(wire.CountCases(sample=sample, signature=signature), progress)).count
 
+    def pack(self, order: PackOrder, progress: Progress) -> Packed:
+        return cast(Packed, self._perform(wire.Pack(order=order), progress))
+
     def outline(self, model: Path, progress: Progress) -> Outline:
         return cast(Outline, self._perform(wire.TellOutline(model=model.absolute()), progress))
 
@@ -88,6 +93,12 @@ class ChildWorkshop:
     def bench(self, order: BenchOrder, progress: Progress) -> BenchReport:
         return cast(BenchReport, self._perform(wire.Bench(order=order), progress))
 
+    def detect(self, order: DetectOrder, progress: Progress) -> DetectReport:
+        return cast(DetectReport, self._perform(wire.Detect(order=order), progress))
+
+    def evaluate(self, order: EvalOrder, progress: Progress) -> Measured:
+        return cast(Measured, self._perform(wire.Evaluate(order=order), progress))
+
     def _perform(self, task: wire.Task, progress: Progress) -> wire.Answer:
         with _fresh_log() as log, _Child(task, self._limits, log) as child:
             outcome = child.follow(progress, self._stopped)
@@ -106,7 +117,9 @@ def _fresh_log() -> IO[bytes]:
 
 def _environment(task: wire.Task) -> dict[str, str]:
     """The child's environment. CUDA counts GPUs in another order than NVML, so the one to use is named by UUID."""
-    gpu = task.order.gpu if isinstance(task, wire.Build | wire.Judge | wire.Bench) else ""
+    gpu = ""
+    if isinstance(task, wire.Build | wire.Judge | wire.Bench | wire.Detect | wire.Evaluate):
+        gpu = task.order.gpu
     return {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
 
 
@@ -183,9 +196,9 @@ class _Child:
                     if outcome := wire.relay(line.decode(), _Watched(self, progress)):
                         return outcome
 
-    def enter_stage(self, name: str) -> None:
-        """What a death would be blamed on."""
-        self._stage = name
+    def enter_stage(self, name: str, detail: str) -> None:
+        """What a death would be blamed on: of many files the one that was open."""
+        self._stage = f"{name} ({detail})" if detail and isinstance(self._task, wire.Detect) else name
 
     def explain_death(self) -> TrtregError:
         """Why there is no answer."""
@@ -205,8 +218,9 @@ class _Child:
                 hint="raise TRTREG_MEMORY_LIMIT, or use a machine with more memory",
             )
         ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        retry = "--retry " if isinstance(self._task, wire.Build) else ""
         return self._error(
-            Disturbed, f"{what} {ending}" + (f": {said}" if said else ""), hint="run it again with --retry --verbose"
+            Disturbed, f"{what} {ending}" + (f": {said}" if said else ""), hint=f"run it again with {retry}--verbose"
         )
 
     def with_its_words(self, error: TrtregError) -> TrtregError:
@@ -246,7 +260,7 @@ class _Watched:
         self._child, self._progress = child, progress
 
     def stage(self, name: str, detail: str = "") -> None:
-        self._child.enter_stage(name)
+        self._child.enter_stage(name, detail)
         self._progress.stage(name, detail)
 
     def advance(self, done: int, total: int) -> None:

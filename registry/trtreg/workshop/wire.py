@@ -13,13 +13,15 @@ from typing import IO, TYPE_CHECKING, TypeAlias, get_args
 
 from trtreg.core.benchmark import BenchOrder, BenchReport
 from trtreg.core.bisection import Bisection
+from trtreg.core.detection import DetectOrder, DetectReport
+from trtreg.core.evaluation import EvalOrder, Measured
 from trtreg.core.model import ModelFacts
 from trtreg.core.outline import Outline
 from trtreg.core.preparation import Prepared, PrepareOrder
 from trtreg.core.records import from_json, from_plain, to_json, to_plain
 from trtreg.core.signature import Signature
 from trtreg.core.verdict import GateReport
-from trtreg.core.work import Built, WorkOrder
+from trtreg.core.work import Built, Packed, PackOrder, WorkOrder
 from trtreg.errors import TrtregError, error_of
 
 if TYPE_CHECKING:
@@ -54,6 +56,13 @@ class Cases:
     """How many runs a sample holds."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """Make a sample of pictures. Answered by Packed."""
+
+    order: PackOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +123,25 @@ class Bench:
     order: BenchOrder
 
 
-Task = Examine | Inspect | CountCases | TellOutline | Prepare | TellGraph | Build | Judge | Bench | Bisect
-Answer: TypeAlias = (
-    "ModelFacts | Inspection | Cases | Outline | Prepared | GraphOf | Built | GateReport | BenchReport | Bisection"
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detect:
+    """Look at pictures and videos. Answered by DetectReport."""
+
+    order: DetectOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """Measure what plans are good for. Answered by Measured."""
+
+    order: EvalOrder
+
+
+_OfEngines = TellGraph | Build | Judge | Bench | Bisect | Detect | Evaluate
+Task = Examine | Inspect | CountCases | Pack | TellOutline | Prepare | _OfEngines
+_Told = ModelFacts | Cases | Packed | Outline | Prepared | GraphOf
+_ToldOfEngines = Built | GateReport | BenchReport | Bisection | DetectReport | Measured
+Answer: TypeAlias = "_Told | _ToldOfEngines | Inspection"
 _TASKS: Mapping[str, type[Task]] = {kind.__name__: kind for kind in get_args(Task)}
 
 
@@ -149,13 +173,16 @@ def _answer_type(task: Task) -> type[Answer]:
 _ANSWERS: Mapping[type[Task], type[Answer]] = {
     Examine: ModelFacts,
     CountCases: Cases,
+    Pack: Packed,
     TellOutline: Outline,
     Prepare: Prepared,
     TellGraph: GraphOf,
     Build: Built,
     Judge: GateReport,
     Bench: BenchReport,
+    Evaluate: Measured,
     Bisect: Bisection,
+    Detect: DetectReport,
 }
 
 

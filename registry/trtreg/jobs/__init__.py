@@ -1,0 +1,1 @@
+"""Many builds, here or on the farm: asked for, followed, worked on; an upgrade rehearsed."""

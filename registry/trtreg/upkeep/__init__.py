@@ -1,0 +1,1 @@
+"""Keeping a store in order: what lies there, pruning, verifying, copying, the catalog made again."""
