@@ -31,12 +31,12 @@ from pathlib import Path
 import machine
 from sqlalchemy import create_engine, make_url, text
 
-from trtreg import wiring
 from trtreg.catalog import migration
 from trtreg.catalog.leases import SqlLeases
 from trtreg.core.lease import Holder
 from trtreg.core.manifest import read_manifest
 from trtreg.errors import TrtregError
+from trtreg.wiring import wiring
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from small_models import write_classifier
@@ -119,6 +119,7 @@ def all_at_once(team: Team, processes: int, rounds: int) -> bool:
         served = sum(source in ("built", "store", "cache") for source, _ in answers)
         plans = {plan for source, plan in answers}
         good += (built, served, len(plans)) == (1, processes, 1)
+        print(f"  round {number + 1}: {built} built, {seconds[-1]:.1f} s", file=sys.stderr)
         if (built, served, len(plans)) != (1, processes, 1):
             print(f"  {name}: {built} built, {served} served, {len(plans)} plans: {sorted(set(answers))}")
     if rounds:
@@ -174,7 +175,9 @@ def main() -> int:
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     url = make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    _context.set_forkserver_preload(["trtreg.wiring", "trtreg.catalog.sql", "trtreg.catalog.leases", "small_models"])
+    _context.set_forkserver_preload(
+        ["trtreg.wiring.wiring", "trtreg.catalog.sql", "trtreg.catalog.leases", "small_models"]
+    )
     print(machine.described())
     try:
         migration.upgrade(url)
