@@ -62,7 +62,7 @@ def test_builds_in_two_processes_give_the_same_bytes(yolov5s: Path) -> None:
 def test_two_builds_at_once_give_the_same_bytes(shared_data: Path) -> None:
     model = shared_data / "models" / "mnist-8.onnx"
     plans: list[bytes] = []
-    threads = [threading.Thread(target=lambda: plans.append(build(model))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: plans.append(build(model)), daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
