@@ -117,22 +117,22 @@ class Farm:
     def _next(
         self, registry: Registry, request: Request, *, retry: bool, priority: int, prove: bool
     ) -> BuildRecord | None:
-        """What has to be done next for `request`, asked for; None if nothing has, or can."""
-        try:
-            registry.ask(request, build=False)
-        except Unproven:
-            if not prove:
+        """What has to be done next for `request`, asked for; None if nothing has."""
+        while True:
+            try:
+                registry.ask(request, build=False)
+            except Unproven:
+                if not prove:
+                    return None
+            except Miss:
+                return self.want(registry.pose(request), retry=retry, priority=priority)
+            else:
                 return None
-        except Miss:
-            return self.want(registry.pose(request), retry=retry, priority=priority)
-        else:
-            return None
-        asked = registry.pose(request)
-        machine = registry.lacking(asked.key)
-        if machine is None:
-            return None
-        model = f"{asked.version} ({asked.request.wish})"
-        return self.want_proof(asked.key, machine, model, retry=retry, priority=priority)
+            asked = registry.pose(request)
+            # None, if somebody has proven or rejected it since it was asked for just now: then that is the answer.
+            if machine := registry.lacking(asked.key):
+                model = f"{asked.version} ({asked.request.wish})"
+                return self.want_proof(asked.key, machine, model, retry=retry, priority=priority)
 
     def _refuse_if_failed(self, key: Key, *, retry: bool) -> None:
         seen = self._leases.look(key_subject(key))
