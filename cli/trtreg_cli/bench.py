@@ -68,7 +68,7 @@ def bench_lines(report: BenchReport) -> list[str]:
     return [
         *table(head, rows).splitlines(),
         f"{report.rounds} rounds after {report.warm_up} of warming up, {report.threads} threads; {report.inputs}",
-        versions,
+        f"{report.processors}; {versions}",
     ]
 
 

@@ -95,7 +95,7 @@ def eval_lines(evaluation: Evaluation) -> list[str]:
         *table(("key", "contender", *(column.title for column in shown)), rows).splitlines(),
         *(on_one_line(f"{row.name}: {state_words(row)}") for row in evaluation.rows if not row.is_served),
         f"{setting.inputs}{labels}; all in turn in one process",
-        f"{setting.machine}, {setting.threads} threads; {versions}",
+        f"{setting.processors}; {versions}",
     ]
 
 

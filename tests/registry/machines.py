@@ -32,6 +32,15 @@ def machine(architecture: str) -> Callable[..., Chosen]:
     return chooses
 
 
+GPU = "NVIDIA RTX 4090"
+
+
+def machine_with_gpu(backend: str, *, notes: Notes, **_: object) -> Chosen:
+    """This machine, which takes a GPU that nobody has to be there: what runs, runs on the CPU."""
+    here = choose("onnxruntime", notes=notes)
+    return Chosen(backend="onnxruntime", target=here.target, why="asked for", gpu="GPU-1234", gpu_name=GPU)
+
+
 def machine_with(runtime: str) -> Callable[..., Chosen]:
     """A machine with a release that there never was: whatever is installed, the child stops where it would load a
     library."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry.conftest import Told, add
+from registry.machines import GPU, machine_with_gpu
 from small_models import write_classifier, write_sample
 from trtreg.core.benchmark import Copies
 from trtreg.errors import NotFound, UsageError
@@ -54,6 +55,14 @@ def test_the_sample_s_first_case_is_run_if_there_is_one(
     assert bencher.bench([key], rounds=1).inputs == "the first case of pictures"
     with pytest.raises(NotFound, match="tiny@1 has no sample 'photos'"):
         bencher.bench([key], sample="photos")
+
+
+def test_figures_of_a_gpu_are_kept_under_its_name(with_model: Registry, told: Told) -> None:
+    key = with_model.get("tiny").key
+    report = wiring.open_bencher(wiring.settings(), told, machine_with_gpu).bench([key], rounds=1)
+    assert report.processors.endswith(f", {GPU}")
+    (kept,) = with_model.figures(with_model.engine(key))
+    assert kept.processor == GPU
 
 
 def test_engines_of_two_models_are_not_compared(with_model: Registry, bencher: Bencher, tmp_path: Path) -> None:

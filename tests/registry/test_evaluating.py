@@ -10,6 +10,7 @@ import pytest
 
 from drawn_pictures import draw_pictures, label_boxes, label_classes
 from registry.conftest import Told, add
+from registry.machines import GPU, machine_with_gpu
 from small_models import write_classifier, write_detector, write_sample, write_vanishing
 from trtreg.core.evaluation import Evaluation
 from trtreg.core.names import parse_model_name
@@ -64,6 +65,7 @@ def test_a_detector_s_engines_are_measured_on_all_pictures(
         assert trial.run.p50 > 0
     assert made.setting.family == "yolov5"
     assert made.class_name(0) == "red"
+    assert made.setting.processors.endswith(" threads")
     assert (made.setting.cases, made.setting.labels) == (4, 2)
     assert all(row.size > 0 and (row.build_seconds or 0) > 0 for row in made.rows[1:])
     fp32, fp16 = made.trials[1:]
@@ -75,6 +77,12 @@ def test_a_detector_s_engines_are_measured_on_all_pictures(
     assert specimen.findings[0].boxes[0].left == pytest.approx(0, abs=1e-3)
     assert specimen.findings[0].boxes[0].width == pytest.approx(0.25, abs=1e-3)
     assert jpegs[specimen.file].startswith(b"\xff\xd8")
+
+
+def test_figures_of_a_gpu_name_it(detector: Registry, told: Told, streets: PictureFolder) -> None:
+    evaluator = wiring.open_evaluator(wiring.settings(), told, machine_with_gpu)
+    made, _ = measured(evaluator, "seer", "fp32", pictures=streets)
+    assert made.setting.processors.endswith(f" threads, {GPU}")
 
 
 def test_the_model_s_own_sample_of_pictures_is_looked_at_before_its_tensors(

@@ -73,6 +73,7 @@ def evaluation(*, named: Callable[[str], str] = str) -> tuple[Evaluation, dict[s
         threads=2,
         machine=named("a CPU"),
         versions={"onnxruntime": "1.32.0"},
+        gpu=named("a GPU"),
     )
     made = Evaluation(model=named("yolov5s@1"), sample=named("streets"), rows=rows, setting=setting, shown=shown)
     return made, {picture.file: _jpeg(place) for place, picture in enumerate(shown)}

@@ -93,8 +93,9 @@ class Timed:
 class BenchReport:
     """The original first, then the engines in the order in which they were named.
 
-    inputs   what was run, in words
-    threads  that the CPU's sessions may use
+    inputs      what was run, in words
+    threads     that the CPU's sessions may use
+    processors  what it ran on, in words: the CPU, and the GPU for those that take one
     """
 
     rows: tuple[Timed, ...]
@@ -103,6 +104,7 @@ class BenchReport:
     warm_up: int
     threads: int
     versions: Mapping[str, str]
+    processors: str = ""
 
     def speed(self, row: Timed) -> float:
         """How many times as fast as the original, by the medians."""

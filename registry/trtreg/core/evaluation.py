@@ -150,6 +150,7 @@ class Setting:
     class_names  by number, where the labels tell them
     threads      that the CPU's sessions may use
     machine      the CPU
+    gpu          the one that those run on who take one; empty where none does
     """
 
     task: str
@@ -161,6 +162,12 @@ class Setting:
     threads: int
     machine: str
     versions: Mapping[str, str]
+    gpu: str = ""
+
+    @property
+    def processors(self) -> str:
+        """What it ran on, in words."""
+        return ", ".join(filter(None, (f"{self.machine}, {self.threads} threads", self.gpu)))
 
     @property
     def headline(self) -> str:

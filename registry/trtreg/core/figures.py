@@ -24,7 +24,7 @@ class Figures:
     """One measurement of one plan.
 
     measured_at  UTC, ISO 8601
-    processor    what ran it, in words: the CPU, or the GPU and its driver
+    processor    what ran it, in words: the CPU, or the GPU if it took one
     run          from array to array; `original` is ONNX Runtime's run of the original on the CPU, in turn with it
     resident     without the copies between host and device; None where they aren't told apart
     inputs       what was run, in words

@@ -57,6 +57,7 @@ class Chosen(Protocol):
 
     provable  whether this machine can run plans of that target
     gpu       UUID of the GPU that it would use; empty for none
+    gpu_name  what that GPU calls itself
     """
 
     @property
@@ -69,6 +70,8 @@ class Chosen(Protocol):
     def provable(self) -> bool: ...
     @property
     def gpu(self) -> str: ...
+    @property
+    def gpu_name(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ class Bencher:
             )
         if keep:
             self._keep(report, records, chosen)
-        return report
+        gpu = next((c.gpu_name for c in chosen if c.gpu_name), "")
+        return replace(report, processors=", ".join(filter(None, (self._processor(), gpu))))
 
     def _keep(self, report: BenchReport, records: Sequence[EngineRecord], chosen: Sequence[Chosen]) -> None:
         original, *rows = report.rows
@@ -111,7 +112,7 @@ class Bencher:
                         plan_digest=record.manifest.plan_digest,
                         measured_at=self._now(),
                         host=self._host,
-                        processor=here.why if here.gpu else self._processor(),
+                        processor=here.gpu_name or self._processor(),
                         run=row.run,
                         original=original.run,
                         copies=row.copies,

@@ -29,6 +29,7 @@ class _Anywhere:
     why: str = ""
     provable: bool = False
     gpu: str = ""
+    gpu_name: str = ""
 
     @property
     def backend(self) -> str:

@@ -37,13 +37,14 @@ _LACKING = (BuildFailed, NotFound, Revoked, UnusableModel, UsageError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """An engine that is asked for: `manifest` is None where there is none, and `reason` says why it isn't served. `gpu`
-    is the UUID of the one that it runs on."""
+    is the UUID of the one that it runs on, and `gpu_name` its name."""
 
     name: str
     state: str
     reason: str = ""
     manifest: Manifest | None = None
     gpu: str = ""
+    gpu_name: str = ""
 
 
 class Evaluator:
@@ -176,7 +177,7 @@ class Evaluator:
             return replace(candidate, manifest=None, reason=refusal.message)
         if not runs_on(here.target, target):
             return replace(candidate, manifest=None, reason=f"it takes {target}, and this is {here.target}")
-        return replace(candidate, gpu=here.gpu)
+        return replace(candidate, gpu=here.gpu, gpu_name=here.gpu_name)
 
     def _brought(self, name: str, manifest: Manifest, folder: Path) -> Contender:
         plan = self._maker.bring_plan(manifest, folder)
@@ -239,9 +240,9 @@ def _evaluation(version: ModelVersion, sample: str, candidates: Sequence[Candida
         name=original.name, key="", state="reference", reason="", size=size, build_seconds=None, trial=original
     )
     rows = [_row(c, trials.get(c.name), measured.failures.get(c.name, "")) for c in candidates]
-    return Evaluation(
-        model=str(version), sample=sample, rows=(reference, *rows), setting=measured.setting, shown=measured.shown
-    )
+    # The child that measures knows the GPU by its number alone.
+    setting = replace(measured.setting, gpu=next((c.gpu_name for c in candidates if c.gpu_name), ""))
+    return Evaluation(model=str(version), sample=sample, rows=(reference, *rows), setting=setting, shown=measured.shown)
 
 
 def _row(candidate: Candidate, trial: Trial | None, failure: str) -> Row:

@@ -44,6 +44,7 @@ class Chosen:
     why       in one line, for people
     provable  whether this machine can run plans of that target
     gpu       UUID of the GPU to use, as CUDA_VISIBLE_DEVICES takes it; empty for none
+    gpu_name  what that GPU calls itself
     """
 
     backend: str
@@ -51,6 +52,7 @@ class Chosen:
     why: str
     provable: bool = True
     gpu: str = ""
+    gpu_name: str = ""
 
 
 def choose(
@@ -145,6 +147,7 @@ def _chosen(backend: str, finding: Available, words: list[str]) -> Chosen:
         target=finding.target,
         why="; ".join(dict.fromkeys(filter(None, words))),
         gpu=finding.gpu.uuid if finding.gpu else "",
+        gpu_name=finding.gpu.name if finding.gpu else "",
     )
 
 

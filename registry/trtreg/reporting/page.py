@@ -47,7 +47,7 @@ def _about(evaluation: Evaluation) -> str:
     setting = evaluation.setting
     words = [setting.inputs]
     words += [f"{setting.labels} labels, family {setting.family}"] if setting.task else []
-    words += [f"{setting.machine}, {setting.threads} threads"]
+    words += [setting.processors]
     words += [f"{name} {version}" for name, version in sorted(setting.versions.items())]
     return "; ".join(words)
 

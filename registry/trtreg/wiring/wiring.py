@@ -74,8 +74,10 @@ def _registry(parts: Parts, progress: Progress) -> Registry:
     )
 
 
-def open_bencher(settings: Settings, progress: Progress = SILENT) -> Bencher:
-    """What measures how fast engines are on this machine."""
+def open_bencher(
+    settings: Settings, progress: Progress = SILENT, choose: Callable[..., Chosen] | None = None
+) -> Bencher:
+    """What measures how fast engines are on this machine; `choose` as in `open_registry`."""
     import socket
     from datetime import UTC, datetime
     from functools import partial
@@ -87,7 +89,7 @@ def open_bencher(settings: Settings, progress: Progress = SILENT) -> Bencher:
         identity = cpu_identity()
         return identity.get("model name") or identity["machine"]
 
-    parts = Parts(settings, progress, None)
+    parts = Parts(settings, progress, choose)
     return Bencher(
         models=parts.models,
         reviewer=parts.reviewer,
@@ -121,11 +123,13 @@ def open_viewer(settings: Settings, progress: Progress = SILENT) -> Viewer:
     )
 
 
-def open_evaluator(settings: Settings, progress: Progress = SILENT) -> Evaluator:
-    """What measures what engines are good for on this machine."""
+def open_evaluator(
+    settings: Settings, progress: Progress = SILENT, choose: Callable[..., Chosen] | None = None
+) -> Evaluator:
+    """What measures what engines are good for on this machine; `choose` as in `open_registry`."""
     from trtreg.measuring.evaluating import Evaluator
 
-    parts = Parts(settings, progress, None)
+    parts = Parts(settings, progress, choose)
     return Evaluator(
         registry=_registry(parts, progress),
         publisher=parts.publisher,
