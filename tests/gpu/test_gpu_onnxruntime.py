@@ -13,6 +13,7 @@ from rtx_builds import recipe
 from trtreg.backends.onnxruntime import CUDA_PLAN, OnnxRuntime
 from trtreg.core.target import Target
 from trtreg.errors import Untrusted
+from trtreg.interfaces import ResidentSession
 from trtreg.probing import Available, Inquiry, probe_onnxruntime
 from trtreg.storage.notes import Notes
 
@@ -46,6 +47,26 @@ def test_a_plan_on_the_gpu_gives_the_cpu_s_numbers(
     for spec, wanted in zip(session.get_outputs(), session.run(None, inputs), strict=True):
         assert outputs[spec.name].shape == wanted.shape
         assert np.abs(outputs[spec.name] - wanted).max() <= 0.01 * np.ptp(wanted)
+
+
+def test_a_run_without_copies_is_the_same_run(target: Target, shared_data: Path, tmp_path: Path) -> None:
+    """Expected: the outputs that stay on the GPU are those that a run copies."""
+    sample = np.load(shared_data / "samples" / "super_resolution.npz")
+    inputs = {key.split("/")[-1]: sample[key] for key in sample if key.startswith("case0/in/")}
+    session: Any = OnnxRuntime().load(
+        built(shared_data / "models" / "super_resolution.onnx", target, tmp_path / "plan")
+    )
+    assert isinstance(session, ResidentSession)
+    wanted = session.run(inputs)
+    bound: list[Any] = []
+    binds = session._session.io_binding
+    session._session.io_binding = lambda: bound.append(binds()) or bound[0]
+    execute = session.resident(inputs)
+    for _ in range(3):
+        execute()
+    (found,) = bound[0].get_outputs()
+    assert found.device_name() == "cuda"
+    assert (found.numpy() == wanted[session.signature.outputs[0].name]).all()
 
 
 @pytest.mark.parametrize("name", ["mnist-8", "squeezenet_fp16", "tiny_bert_random"])

@@ -14,7 +14,7 @@ from typing import Any
 from trtreg.backends.onnxruntime_api import api, preload_cuda, refusals
 from trtreg.backends.onnxruntime_order import settle_node_order
 from trtreg.backends.onnxruntime_refusals import build_refusal, one_line, out_of_memory
-from trtreg.backends.onnxruntime_session import OnnxRuntimeSession, signature_of
+from trtreg.backends.onnxruntime_session import OnnxRuntimeSession, session_of, signature_of
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, Untrusted, UnusableModel, UsageError
@@ -66,7 +66,8 @@ class OnnxRuntime:
         """The plan, ready to run. Raises Untrusted for bytes that aren't a plan; UsageError for a plan that needs
         a GPU where ONNX Runtime has none; BuildFailed where memory runs out."""
         try:
-            return OnnxRuntimeSession(_open(plan, plan.name, self._loading_options()))
+            session = _open(plan, plan.name, self._loading_options())
+            return session_of(session, on_gpu=plan.name == CUDA_PLAN)
         except refusals() as refusal:
             if failure := out_of_memory(refusal):
                 raise failure from None
