@@ -78,7 +78,8 @@ def question_lines(question: Question) -> list[str]:
     """The keyed fields, a line each, without those that this runtime has no use for."""
     fields = question.keyed_fields()
     if question.target.runtime == "onnxruntime":
-        fields = {name: value for name, value in fields.items() if not name.startswith("recipe.builder.")}
+        chosen = {f"recipe.builder.{name}" for name in question.recipe.builder.chosen}
+        fields = {name: v for name, v in fields.items() if name in chosen or not name.startswith("recipe.builder.")}
     shown = {name: value for name, value in fields.items() if value}
     width = max(map(len, shown))
     return [f"  {name:{width}}  {value}" for name, value in shown.items()]

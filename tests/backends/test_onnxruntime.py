@@ -16,7 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtreg.backends import backend
-from trtreg.backends.onnxruntime import OnnxRuntime
+from trtreg.backends.onnxruntime import CUDA_PLAN, CUDA_PLAN_WITHOUT_TF32, OnnxRuntime
+from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.core.signature import Signature, TensorSpec
 from trtreg.core.target import Target
@@ -29,6 +30,7 @@ HERE = Target(
     platform="linux-x86_64",
     layout="of this machine",
 )
+WITHOUT_TF32 = Recipe(builder=BuilderSettings(tf32=False))
 MODELS = [
     *("magika_v3_2", "mnist-8", "needs_constraints", "silero_vad_16k_op15", "squeezenet_fp16"),
     *("super_resolution", "tiny_bert_random", "yolov5n", "yolov5s"),
@@ -350,12 +352,19 @@ def test_a_plan_for_another_runtime_is_not_built(change: dict[str, str], tmp_pat
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this one has CUDA")
 def test_a_gpu_plan_is_refused_where_there_is_no_cuda(doubling: Path, tmp_path: Path) -> None:
-    moved = doubling.rename(doubling.with_name("engine.cuda.onnx"))
-    with pytest.raises(UsageError, match="can't run on the GPU"):
-        OnnxRuntime().load(moved)
-    gpu = Target(runtime="onnxruntime", runtime_version=HERE.runtime_version, architecture="sm_90", platform="p")
-    with pytest.raises(UsageError, match="can't run on the GPU"):
-        OnnxRuntime().build(tmp_path / "m.onnx", Recipe(), gpu, tmp_path)
+    for name in (CUDA_PLAN, CUDA_PLAN_WITHOUT_TF32):
+        doubling = doubling.rename(doubling.with_name(name))
+        with pytest.raises(UsageError, match="can't run on the GPU"):
+            OnnxRuntime().load(doubling)
+    for recipe in (Recipe(), WITHOUT_TF32):
+        with pytest.raises(UsageError, match="can't run on the GPU"):
+            OnnxRuntime().build(tmp_path / "m.onnx", recipe, replace(HERE, architecture="sm_90"), tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "sm_75"])
+def test_tf32_is_not_forbidden_where_there_is_none(architecture: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"has no use for tf32=no on {architecture}"):
+        OnnxRuntime().build(tmp_path / "m.onnx", WITHOUT_TF32, replace(HERE, architecture=architecture), tmp_path)
 
 
 def test_versions_name_what_takes_part_in_a_build() -> None:

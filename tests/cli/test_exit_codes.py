@@ -86,6 +86,7 @@ _MISUSED: dict[str, tuple[list[str], str]] = {
     "a shape that is none": (["get", "tiny", "--shape", "images=big"], "--shape"),
     "refresh and offline": (["get", "tiny", "--refresh", "--offline"], "--refresh contradicts --offline"),
     "rebuild and offline": (["get", "tiny", "--rebuild", "--offline"], "--rebuild contradicts --offline"),
+    "TF32 on a CPU": (["get", "tiny", "--no-tf32"], "tf32=no means nothing to onnxruntime on "),
     "a plugin for ONNX Runtime": (["get", "tiny", "--plugin", "lib.so"], "--plugin means nothing to onnxruntime"),
     "a name with a slash": (["get", "../tiny"], "'../tiny' is no model name"),
     "a name with a space": (["get", "my model"], "'my model' is no model name"),

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtreg.core.architecture import architecture_of, parse_architecture
-from trtreg.core.builder_settings import HELP, BuilderSettings, HardwareCompatibility, Weights
+from trtreg.core.builder_settings import (
+    HELP,
+    BuilderSettings,
+    HardwareCompatibility,
+    Weights,
+    foreign_to_onnxruntime,
+)
 from trtreg.core.key import Question
 from trtreg.core.recipe import Precision, Recipe, parse_shape
 from trtreg.core.records import from_json, to_json
@@ -30,6 +36,17 @@ OTHER_THAN_DEFAULT = {
 
 def settings(**chosen: object) -> BuilderSettings:
     return BuilderSettings(**chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "has_tf32"),
+    [("x86_64", False), ("aarch64", False), ("sm_75", False), ("sm_80", True), ("sm_120", True)],
+)
+def test_onnx_runtime_takes_no_setting_but_tf32_on_gpus_that_have_it(architecture: str, has_tf32: bool) -> None:
+    everything = settings(**OTHER_THAN_DEFAULT)
+    foreign = set(OTHER_THAN_DEFAULT) - ({"tf32"} if has_tf32 else set())
+    assert set(foreign_to_onnxruntime(everything, architecture).chosen) == foreign
+    assert not foreign_to_onnxruntime(settings(), architecture).chosen
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(BuilderSettings)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from rtx_builds import recipe
 from trtreg.backends.onnxruntime import CUDA_PLAN, OnnxRuntime
+from trtreg.core.builder_settings import BuilderSettings
 from trtreg.core.target import Target
 from trtreg.errors import Untrusted
 from trtreg.interfaces import ResidentSession
@@ -47,6 +49,24 @@ def test_a_plan_on_the_gpu_gives_the_cpu_s_numbers(
     for spec, wanted in zip(session.get_outputs(), session.run(None, inputs), strict=True):
         assert outputs[spec.name].shape == wanted.shape
         assert np.abs(outputs[spec.name] - wanted).max() <= 0.01 * np.ptp(wanted)
+
+
+def test_without_tf32_a_plan_is_nearer_to_the_cpu(target: Target, shared_data: Path, tmp_path: Path) -> None:
+    """Expected: on GPUs that have TF32, at least ten times nearer."""
+    model = shared_data / "models" / "super_resolution.onnx"
+    sample = np.load(shared_data / "samples" / "super_resolution.npz")
+    inputs = {key.split("/")[-1]: sample[key] for key in sample if key.startswith("case0/in/")}
+    session: Any = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
+    (wanted,) = session.run(None, inputs)
+    errors = []
+    for allowed in (True, False):
+        folder = tmp_path / f"{allowed}"
+        folder.mkdir()
+        wish = replace(recipe(), builder=BuilderSettings(tf32=allowed))
+        plan = OnnxRuntime().load(folder / OnnxRuntime().build(model, wish, target, folder))
+        (found,) = plan.run(inputs).values()
+        errors.append(float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+    assert errors[1] < errors[0] / 10, errors
 
 
 def test_a_run_without_copies_is_the_same_run(target: Target, shared_data: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from trtreg.backends.onnxruntime_api import api, preload_cuda, refusals
 from trtreg.backends.onnxruntime_order import settle_node_order
 from trtreg.backends.onnxruntime_refusals import build_refusal, one_line, out_of_memory
 from trtreg.backends.onnxruntime_session import OnnxRuntimeSession, session_of, signature_of
+from trtreg.core.builder_settings import foreign_to_onnxruntime
 from trtreg.core.recipe import Precision, Recipe
 from trtreg.core.target import Target
 from trtreg.errors import BuildFailed, Untrusted, UnusableModel, UsageError
@@ -22,7 +23,8 @@ from trtreg.interfaces import Session
 
 CPU_PLAN = "engine.onnx"
 CUDA_PLAN = "engine.cuda.onnx"
-"""The name of a plan's file tells who runs it: loading needs to know before it opens anything."""
+CUDA_PLAN_WITHOUT_TF32 = "engine.cuda-no-tf32.onnx"
+"""The name of a plan's file tells who runs it, and how: loading needs to know before it opens anything."""
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _SMALLEST_EXTERNAL_WEIGHT = 1024
@@ -47,9 +49,9 @@ class OnnxRuntime:
         The same model gives the same bytes. Raises BuildFailed, UnusableModel; UsageError for settings that ONNX
         Runtime has no use for, and for a GPU target where it has no CUDA.
         """
-        _require_no_settings(recipe)
+        _require_no_settings(recipe, target)
         self._require_own_version(target)
-        entry = CUDA_PLAN if target.architecture.startswith("sm_") else CPU_PLAN
+        entry = _entry(recipe, target)
         try:
             session = _open(model, entry, _building_options(folder / entry))
         except refusals() as refusal:
@@ -67,7 +69,7 @@ class OnnxRuntime:
         a GPU where ONNX Runtime has none; BuildFailed where memory runs out."""
         try:
             session = _open(plan, plan.name, self._loading_options())
-            return session_of(session, on_gpu=plan.name == CUDA_PLAN)
+            return session_of(session, on_gpu=_is_for_gpu(plan.name))
         except refusals() as refusal:
             if failure := out_of_memory(refusal):
                 raise failure from None
@@ -117,11 +119,22 @@ class OnnxRuntime:
             )
 
 
-def _require_no_settings(recipe: Recipe) -> None:
+def _entry(recipe: Recipe, target: Target) -> str:
+    if not target.architecture.startswith("sm_"):
+        return CPU_PLAN
+    return CUDA_PLAN if recipe.builder.tf32 else CUDA_PLAN_WITHOUT_TF32
+
+
+def _is_for_gpu(entry: str) -> bool:
+    return entry in (CUDA_PLAN, CUDA_PLAN_WITHOUT_TF32)
+
+
+def _require_no_settings(recipe: Recipe, target: Target) -> None:
     """What changes nothing must not be in a key."""
-    if recipe.builder.chosen:
+    foreign = foreign_to_onnxruntime(recipe.builder, target.architecture)
+    if foreign.chosen:
         raise UsageError(
-            f"ONNX Runtime has no use for {recipe.builder}",
+            f"ONNX Runtime has no use for {foreign} on {target.architecture}",
             hint="leave it out, or ask for --backend tensorrt or tensorrt-rtx",
         )
     if len(recipe.optimization_profiles) > 1:
@@ -133,13 +146,16 @@ def _require_no_settings(recipe: Recipe) -> None:
 
 def _open(model: Path, entry: str, options: Any) -> Any:
     """A session on the provider that `entry` names, and on no other."""
-    wanted = [_CUDA, _CPU] if entry == CUDA_PLAN else [_CPU]
+    wanted, settings = [_CPU], dict[str, str]()
+    if _is_for_gpu(entry):
+        wanted, settings = [_CUDA, _CPU], {"use_tf32": "0" if entry == CUDA_PLAN_WITHOUT_TF32 else "1"}
     if wanted[0] not in api().get_available_providers():
         raise _no_cuda("it was built without CUDA")
-    if entry == CUDA_PLAN:
+    if _is_for_gpu(entry):
         preload_cuda()
+    providers = [(wanted[0], settings), *((name, {}) for name in wanted[1:])]
     # The fallback prints to standard output and tries again on another provider: two things that we can't have.
-    session = api().InferenceSession(model, options, providers=wanted, enable_fallback=False)
+    session = api().InferenceSession(model, options, providers=providers, enable_fallback=False)
     if wanted[0] not in session.get_providers():
         raise _no_cuda("its CUDA provider doesn't start")
     return session

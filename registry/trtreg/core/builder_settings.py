@@ -7,13 +7,17 @@ one and the same plan; the backend refuses the rest and says why. docs/tensorrt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
+from trtreg.core.architecture import parse_architecture
 from trtreg.core.digest import is_digest
 
 DEFAULT_WORKSPACE = 4 << 30
 """Bytes. The builder's own default is the memory of the device at hand, and it changes the bytes of a plan."""
+
+_FIRST_WITH_TF32 = 80
+"""The compute capability, times ten."""
 
 
 class HardwareCompatibility(StrEnum):
@@ -80,6 +84,12 @@ class BuilderSettings:
 
     def __str__(self) -> str:
         return " ".join(f"{name}={_shown(value)}" for name, value in self.chosen.items()) or "defaults"
+
+
+def foreign_to_onnxruntime(settings: BuilderSettings, architecture: str) -> BuilderSettings:
+    """What ONNX Runtime has no use for on that architecture: all but TF32 on a GPU that has it."""
+    has_tf32 = architecture.startswith("sm_") and min(parse_architecture(architecture)) >= _FIRST_WITH_TF32
+    return replace(settings, tf32=True) if has_tf32 else settings
 
 
 HELP: dict[str, str] = {

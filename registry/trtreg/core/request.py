@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from trtreg.core.builder_settings import BuilderSettings
+from trtreg.core.builder_settings import BuilderSettings, foreign_to_onnxruntime
 from trtreg.core.key import Key, Question
 from trtreg.core.names import ModelName
 from trtreg.core.profiles import normalise_profiles
@@ -115,9 +115,11 @@ def pose(request: Request, version: ModelVersion, target: Target) -> Question:
     except ValueError as error:
         inputs = ", ".join(map(str, version.facts.signature.inputs))
         raise UsageError(f"{version}: {error}", hint=f"its inputs are {inputs}") from None
-    if target.runtime == "onnxruntime" and request.builder.chosen:
+    foreign = foreign_to_onnxruntime(request.builder, target.architecture)
+    if target.runtime == "onnxruntime" and foreign.chosen:
         raise UsageError(
-            f"{request.builder} means nothing to onnxruntime", hint="these are settings of TensorRT's builder"
+            f"{foreign} means nothing to onnxruntime on {target.architecture}",
+            hint="leave it out, or ask for --backend tensorrt or tensorrt-rtx",
         )
     calibration = _calibration(request, version)
     if request.precision is Precision.FP32 and request.keep_fp32:
