@@ -9,17 +9,20 @@ import click
 from trtreg.core.benchmark import Copies
 from trtreg.core.records import to_json
 from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.listing import NUMBER
 from trtreg_cli.options import loudness_options
 from trtreg_cli.tables import table
 
 if TYPE_CHECKING:
     from trtreg.core.benchmark import BenchReport, Timed
 
+_WARM_UP = click.IntRange(0, NUMBER.max)
+
 
 @click.command()
 @click.argument("keys", nargs=-1, required=True, metavar="KEY…")
-@click.option("--rounds", type=click.IntRange(1), default=100, show_default=True, help="In each, all run once.")
-@click.option("--warm-up", type=click.IntRange(0), default=10, show_default=True, help="Rounds that don't count.")
+@click.option("--rounds", type=NUMBER, default=100, show_default=True, help="In each, all run once.")
+@click.option("--warm-up", type=_WARM_UP, default=10, show_default=True, help="Rounds that don't count.")
 @click.option("--sample", default="", metavar="NAME", help="Run its first case; else the only sample, or drawn values.")
 @click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs.")
 @click.option("--no-record", is_flag=True, help="Don't keep the figures with the engines in the store.")

@@ -10,6 +10,7 @@ import click
 from trtreg.core.records import to_json
 from trtreg.errors import Rejected
 from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.listing import NUMBER
 from trtreg_cli.options import loudness_options
 from trtreg_cli.tables import on_one_line
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("key")
-@click.option("--tries", type=click.IntRange(1), default=60, show_default=True, help="Rewritten models, at most.")
+@click.option("--tries", type=NUMBER, default=60, show_default=True, help="Rewritten models, at most.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @loudness_options
 @click.pass_context

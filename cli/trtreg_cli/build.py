@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--precisions", default="", metavar="fp16,int8", help="One engine in each of these.")
 @click.option("--matrix", metavar="FILE.yaml", help="Models, targets and precisions from a file, in place of NAMEs.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
-@click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help=f"{REPEAT} Implies --rebuild.")
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help=f"{REPEAT} Implies --rebuild.")
 @click.option("--retry", is_flag=True, help=RETRY)
 @click.option("--farm", is_flag=True, help=FARM)
 @click.option("--no-wait", is_flag=True, help=NO_WAIT)

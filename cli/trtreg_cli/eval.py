@@ -12,6 +12,7 @@ from trtreg.core.records import to_json
 from trtreg.core.sample import PictureFolder, Task
 from trtreg.errors import Unreachable, UsageError
 from trtreg_cli.context import progress_of, settings_of
+from trtreg_cli.listing import NUMBER
 from trtreg_cli.options import BACKENDS, loudness_options, model_name
 from trtreg_cli.tables import on_one_line, table
 
@@ -41,7 +42,7 @@ _SHOWN = 8
 @click.option("--task", type=click.Choice(["detection", "classification"]), default="detection", show_default=True)
 @click.option("--preprocess", default="letterbox:640", show_default=True, help="From a picture to a tensor.")
 @click.option("--family", default="", help="What the outputs mean: yolov5, yolov8, classifier; else by their shapes.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take so many cases, and leave out the others.")
+@click.option("--limit", type=NUMBER, metavar="N", help="Take so many cases, and leave out the others.")
 @click.option("--coco", is_flag=True, help="AP in COCO's own way, too.")
 @click.option("--html", metavar="FILE", help="Write a report with plots and pictures there: one file, no network.")
 @click.option("--device", default="", metavar="INDEX|UUID", help="Which of this machine's GPUs.")

@@ -31,7 +31,7 @@ PRIORITY = "With --farm: 9 is built first, 0 last."
 @click.option("--no-build", is_flag=True, help="A miss is exit 3 instead of a build.")
 @click.option("--offline", is_flag=True, help="Answer from this machine's cache alone.")
 @click.option("--rebuild", is_flag=True, help="Build even if there is an engine.")
-@click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help=f"With --rebuild. {REPEAT}")
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help=f"With --rebuild. {REPEAT}")
 @click.option("--retry", is_flag=True, help=RETRY)
 @click.option("--refresh", is_flag=True, help="Ask a remote store now for what changed; else every TRTREG_REFRESH s.")
 @click.option("--allow-unproven", is_flag=True, help="Serve a plan that no machine has run yet, with a warning.")

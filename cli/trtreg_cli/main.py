@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trtreg import __version__
-from trtreg.errors import EXIT_CODES, TrtregError, Unreachable
+from trtreg.errors import EXIT_CODES, TrtregError, Unreachable, UsageError
 from trtreg_cli.context import QUIET, VERBOSE, Invocation
 from trtreg_cli.tables import on_one_line
 
@@ -131,6 +131,10 @@ def _exit_code() -> int:
         if error.hint:
             click.echo(f"{click.style('hint:', fg='cyan')} {on_one_line(error.hint)}", err=True)
         return error.exit_code
+    except UnicodeEncodeError as error:
+        # What was typed went as far as where it is kept, compared or hashed, which takes text.
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.object[:200]!a} is no UTF-8 text", err=True)
+        return UsageError.exit_code
     except SystemExit:
         # Click's way to say that the reader of our output has gone, as `head` does. That is no failure.
         return 0

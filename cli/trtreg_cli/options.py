@@ -188,6 +188,8 @@ def numbers(option: str, texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def _precision(named: str | None, shortcuts: list[Precision]) -> Precision:
+    if named and named not in set(Precision):
+        raise UsageError(f"there is no precision {named!r}", hint=f"there are {', '.join(Precision)}")
     wanted = {*shortcuts, *([Precision(named)] if named else [])}
     if len(wanted) > 1:
         raise UsageError(f"one precision at a time, not {', '.join(sorted(wanted))}")

@@ -27,6 +27,16 @@ def test_the_table_has_a_line_for_each_contender_and_the_report_is_one_file(cons
     assert "data:image/jpeg;base64," in text
 
 
+def test_figures_that_take_labels_are_left_out_where_nothing_is_labelled(console: Console, tmp_path: Path) -> None:
+    how = ("--task", "classification", "--preprocess", "classify:16")
+    assert console("sample", "add", "tiny", "plain", draw_pictures(tmp_path / "p"), *how).code == 0
+    answer = console("eval", "tiny", "--sample", "plain", "--precisions", "fp32", "--html", tmp_path / "report.html")
+    assert answer.code == 0, answer
+    assert answer.out.split("\n")[0].split()[:4] == ["KEY", "CONTENDER", "AGREE", "MS"]
+    assert "nan" not in answer.out
+    assert ">nan<" not in (tmp_path / "report.html").read_text()
+
+
 def test_json_has_all_that_was_measured(console: Console) -> None:
     rows = console("eval", "tiny", "--precisions", "fp32", "--json").json["rows"]
     assert [row["state"] for row in rows] == ["reference", "published"]

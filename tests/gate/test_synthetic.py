@@ -79,6 +79,14 @@ def test_open_dimensions_get_the_first_size_that_runs_and_a_batch_of_one() -> No
     assert shape == (1, 3, 64, 64)
 
 
+def test_a_loaded_session_s_refusal_of_a_size_is_tried_past_as_a_reference_s_is() -> None:
+    def session(case: Mapping[str, Tensor]) -> None:
+        if case["x"].shape[2] != 224:
+            raise UsageError("the plan fails on these inputs: a Pad fails")
+
+    assert next(iter(synthesize(signature(PICTURE), Recipe(), session)))["x"].shape == (1, 3, 224, 224)
+
+
 def test_a_batch_is_one_wherever_its_name_stands() -> None:
     takes = signature(TensorSpec("x", "float32", ("batch", 4)), TensorSpec("state", "float32", (2, "batch", 8)))
     assert next(iter(synthesize(takes, Recipe(), anything)))["state"].shape == (2, 1, 8)

@@ -65,6 +65,17 @@ def test_figures_of_a_gpu_are_kept_under_its_name(with_model: Registry, told: To
     assert kept.processor == GPU
 
 
+def test_of_several_samples_one_must_be_named(
+    registry: Registry, bencher: Bencher, classifier: Path, tmp_path: Path
+) -> None:
+    samples = {name: write_sample(tmp_path / f"{name}.npz", seed=seed) for seed, name in enumerate(("day", "night"))}
+    add(registry, "tiny", classifier, samples=samples)
+    key = registry.get("tiny").key
+    with pytest.raises(UsageError, match="2 samples to run on"):
+        bencher.bench([key], rounds=1)
+    assert bencher.bench([key], rounds=1, sample="night").inputs == "the first case of night"
+
+
 def test_engines_of_two_models_are_not_compared(with_model: Registry, bencher: Bencher, tmp_path: Path) -> None:
     add(with_model, "other", write_classifier(tmp_path / "other.onnx", seed=1))
     keys = [with_model.get(name).key for name in ("tiny", "other")]

@@ -6,6 +6,7 @@ import pytest
 
 from trtreg.core.detection import Footage
 from trtreg.errors import NotFound, UsageError
+from trtreg.tasks.pictures import find_pictures
 from trtreg.tasks.sources import find_sources
 
 
@@ -53,3 +54,10 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     for missing in (tmp_path / "no.png", tmp_path):
         with pytest.raises(NotFound):
             find_sources([missing])
+
+
+def test_a_name_that_is_no_text_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    touched(tmp_path / "a.png", tmp_path / "b\udcff.png")
+    for look in (lambda: find_sources([tmp_path], str(tmp_path / "out")), lambda: find_pictures(tmp_path)):
+        with pytest.raises(UsageError, match=r"b\\udcff.png' is no UTF-8 text"):
+            look()

@@ -150,7 +150,7 @@ class Setting:
     class_names  by number, where the labels tell them
     threads      that the CPU's sessions may use
     machine      the CPU
-    gpu          the one that those run on who take one; empty where none does
+    gpu          what those ran on who take one, by name; empty where none did
     """
 
     task: str

@@ -14,7 +14,7 @@ import numpy as np
 
 from trtreg.core.recipe import Recipe
 from trtreg.core.signature import Signature, TensorSpec
-from trtreg.errors import UnusableModel, UsageError
+from trtreg.errors import TrtregError, UnusableModel, UsageError
 
 if TYPE_CHECKING:
     from trtreg.interfaces import Tensor
@@ -94,7 +94,7 @@ def _profile_shapes(signature: Signature, recipe: Recipe) -> list[Shapes]:
 def _first_that_runs(signature: Signature, profiled: list[Shapes], attempt: Callable[[Case], object]) -> Shapes:
     batches = {s.dimensions[0] for s in signature.inputs if s.dimensions}
     is_open = any(_open_sizes(s, batches) for s in signature.inputs if s.name not in profiled[0])
-    refusal = None
+    refusal: TrtregError | None = None
     for size in _SIZES if is_open else (1,):
         sizes = {
             s.name: tuple(_size(d, a, batches, size) for a, d in enumerate(s.dimensions)) for s in signature.inputs
@@ -102,7 +102,8 @@ def _first_that_runs(signature: Signature, profiled: list[Shapes], attempt: Call
         shapes = {**sizes, **profiled[0]}
         try:
             attempt({s.name: _largest(s, shapes[s.name], 1) for s in signature.inputs})
-        except UnusableModel as error:
+        except (UnusableModel, UsageError) as error:
+            # A reference says the one, a loaded session the other.
             refusal = error
         else:
             return shapes

@@ -249,7 +249,8 @@ def _require_measurable(version: ModelVersion) -> None:
     except ValueError as error:
         raise UsageError(
             f"no engine of {version} can pass the gate: {error}",
-            hint=f"trtreg sample add {version} NAME IMAGES --labels FILE …, or trtreg model require {version.name}",
+            hint=f"trtreg sample add {version} NAME IMAGES --labels FILE …; or require less: "
+            f"trtreg model require {version.name} --clear",
         ) from None
 
 

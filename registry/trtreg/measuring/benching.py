@@ -98,8 +98,8 @@ class Bencher:
             )
         if keep:
             self._keep(report, records, chosen)
-        gpu = next((c.gpu_name for c in chosen if c.gpu_name), "")
-        return replace(report, processors=", ".join(filter(None, (self._processor(), gpu))))
+        gpus = dict.fromkeys(here.gpu_name for here in chosen if here.gpu_name)
+        return replace(report, processors=", ".join((self._processor(), *gpus)))
 
     def _keep(self, report: BenchReport, records: Sequence[EngineRecord], chosen: Sequence[Chosen]) -> None:
         original, *rows = report.rows
@@ -169,10 +169,12 @@ def _told_apart(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def _sample(version: ModelVersion, samples: Sequence[SampleFile], name: str) -> SampleFile | None:
+    there = ", ".join(sample.name for sample in samples) or "none"
     if not name:
-        return samples[0] if len(samples) == 1 else None
+        if len(samples) > 1:
+            raise UsageError(f"{version} has {len(samples)} samples to run on", hint=f"--sample names one: {there}")
+        return samples[0] if samples else None
     found = next((sample for sample in samples if sample.name == name), None)
     if found is None:
-        there = ", ".join(sample.name for sample in samples) or "none"
         raise NotFound(f"{version} has no sample {name!r}", hint=f"its samples: {there}")
     return found

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trtreg.core.model import ModelVersion
     from trtreg.core.names import ModelName
     from trtreg.core.request import Chosen, Request
-    from trtreg.core.sample import PictureFolder
+    from trtreg.core.sample import PictureFolder, Sample
     from trtreg.core.work import SampleFile
     from trtreg.interfaces import Progress, Store, Workshop
     from trtreg.making.making import Maker
@@ -184,15 +184,19 @@ class Evaluator:
         return Contender(name=name, key=manifest.key, backend=manifest.target.runtime, plan=plan)
 
     def _brought_sample(self, version: ModelVersion, name: str, folder: Path) -> SampleFile | None:
-        there = ", ".join(sample.name for sample in version.samples) or "none"
         # Labelled pictures say what an engine is for; tensors are mostly there to calibrate.
         likely = [s for s in version.samples if s.pictures and s.pictures.labels] or version.samples
         if not name and len(likely) > 1:
-            raise UsageError(f"{version} has {len(likely)} samples to run on", hint=f"--sample names one: {there}")
+            hint = f"--sample names one: {_names(likely)}"
+            raise UsageError(f"{version} has {len(likely)} samples to run on", hint=hint)
         found = next((s for s in (version.samples if name else likely) if name in ("", s.name)), None)
         if found is None and name:
-            raise NotFound(f"{version} has no sample {name!r}", hint=f"its samples: {there}")
+            raise NotFound(f"{version} has no sample {name!r}", hint=f"its samples: {_names(version.samples)}")
         return self._maker.bring_sample(found, folder) if found else None
+
+
+def _names(samples: Sequence[Sample]) -> str:
+    return ", ".join(sample.name for sample in samples) or "none"
 
 
 def _absent(name: str, why: TrtregError) -> Candidate:
@@ -241,7 +245,8 @@ def _evaluation(version: ModelVersion, sample: str, candidates: Sequence[Candida
     )
     rows = [_row(c, trials.get(c.name), measured.failures.get(c.name, "")) for c in candidates]
     # The child that measures knows the GPU by its number alone.
-    setting = replace(measured.setting, gpu=next((c.gpu_name for c in candidates if c.gpu_name), ""))
+    gpus = dict.fromkeys(c.gpu_name for c in candidates if c.gpu_name and c.name in trials)
+    setting = replace(measured.setting, gpu=", ".join(gpus))
     return Evaluation(model=str(version), sample=sample, rows=(reference, *rows), setting=setting, shown=measured.shown)
 
 

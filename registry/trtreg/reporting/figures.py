@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan, nan
 
 from trtreg.core.evaluation import Evaluation, Row, Trial
 
@@ -31,12 +32,12 @@ class Column:
 
 
 def columns(evaluation: Evaluation) -> list[Column]:
-    """Those that this evaluation has figures for."""
+    """Those that this evaluation has figures for: without labels, there is nothing to be right about."""
     there = evaluation.reference.figures
     shown = [
         Column(title, tip, _figure(name, digits=3 if name == "agreement" else 2))
         for name, (title, tip) in _TASK_FIGURES.items()
-        if name in there
+        if not isnan(there.get(name, nan))
     ]
     if not there:
         shown.append(Column("largest error", "of any value of any output", _trial(_largest_error)))

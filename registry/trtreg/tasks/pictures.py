@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,8 +26,18 @@ def find_pictures(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise NotFound(f"there are no pictures in {folder}", hint=f"files that end in {', '.join(SUFFIXES)} are taken")
+    require_text(found)
     _require_one_each(found)
     return found
+
+
+def require_text(paths: Iterable[Path]) -> None:
+    """Raise UsageError for a name that no record can hold."""
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the name of {str(path)!a} is no UTF-8 text", hint="rename it") from None
 
 
 def read_picture(path: Picture) -> Array:

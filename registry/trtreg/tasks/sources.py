@@ -20,11 +20,14 @@ def find_sources(given: Sequence[Path], output: str = "") -> tuple[Source, ...]:
 
     output  a folder; or a file, where one file is given. Results of an earlier run that lie in it aren't looked at.
 
-    Raises NotFound, UsageError for two results of one name and for one that would take its source's place.
+    Raises NotFound, UsageError for two results of one name, for one that would take its source's place, and for a name
+    that is no text.
     """
     to = Path(output or OUTPUT)
     single = bool(output) and not output.endswith("/") and not to.is_dir() and to.suffix.lower() in _KNOWN
-    found = [_source(path, name, to) for path, name in _files(given, None if single else to)]
+    files = list(_files(given, None if single else to))
+    pictures.require_text(path for path, _ in files)
+    found = [_source(path, name, to) for path, name in files]
     if single:
         found = [_as_file(found, to)]
     _require_apart(found)
