@@ -62,6 +62,8 @@ def bisection_lines(found: Bisection) -> list[str]:
             f"{first.relative_l2:.3g}, {first.strain:.3g} times what is allowed; "
             f"{found.beyond} of {found.compared} nodes are"
         )
+    if found.left and not found.nodes:
+        return [*lines, f"no set was found in {found.tests} tries on {found.cases} cases"]
     ended = "" if found.smallest else "; the search was ended, and a smaller set may do (--tries)"
     lines.append(
         f"{len(found.nodes)} nodes to keep in fp32, found in {found.tests} tries on {found.cases} cases{ended}"

@@ -61,3 +61,11 @@ def test_a_name_that_is_no_text_is_told_before_anything_is_done(tmp_path: Path) 
     for look in (lambda: find_sources([tmp_path], str(tmp_path / "out")), lambda: find_pictures(tmp_path)):
         with pytest.raises(UsageError, match=r"b\\udcff.png' is no UTF-8 text"):
             look()
+
+
+def test_one_of_several_that_is_not_there_is_left_to_who_reads_it(tmp_path: Path) -> None:
+    touched(tmp_path / "a.png")
+    found = find_sources([tmp_path / "a.png", tmp_path / "b.png"], str(tmp_path / "out"))
+    assert [source.path.name for source in found] == ["a.png", "b.png"]
+    with pytest.raises(NotFound, match=r"b\.png"):
+        find_sources([tmp_path / "b.png"])

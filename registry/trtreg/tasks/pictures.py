@@ -42,7 +42,7 @@ def require_text(paths: Iterable[Path]) -> None:
 
 def read_picture(path: Picture) -> Array:
     """uint8[height, width, 3], red, green and blue, turned as the camera was held. Raises UsageError."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -50,8 +50,11 @@ def read_picture(path: Picture) -> Array:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with path.open("rb") as file, Image.open(file) as opened:
                 return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError:
+        raise _unreadable(path, "it is in no form that is known") from None
     except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-        raise _unreadable(path, " ".join(str(error).split())) from None
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise _unreadable(path, reason) from None
 
 
 def write_picture(picture: Array, path: Path) -> None:

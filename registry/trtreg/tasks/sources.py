@@ -37,7 +37,8 @@ def find_sources(given: Sequence[Path], output: str = "") -> tuple[Source, ...]:
 def _files(given: Sequence[Path], output: Path | None) -> Iterator[tuple[Path, Path]]:
     """Each file, and what it is called below the folder for results."""
     for path in given:
-        if path.is_file():
+        # One of several that isn't there is told like one that can't be read: the others go on.
+        if path.is_file() or (len(given) > 1 and not path.exists()):
             yield path, Path(path.name)
             continue
         if not path.is_dir():
