@@ -69,7 +69,7 @@ class OnnxRuntime:
         a GPU where ONNX Runtime has none; BuildFailed where memory runs out."""
         try:
             session = _open(plan, plan.name, self._loading_options())
-            return session_of(session, on_gpu=_is_for_gpu(plan.name))
+            return session_of(session, on_gpu=is_for_gpu(plan.name))
         except refusals() as refusal:
             if failure := out_of_memory(refusal):
                 raise failure from None
@@ -125,7 +125,8 @@ def _entry(recipe: Recipe, target: Target) -> str:
     return CUDA_PLAN if recipe.builder.tf32 else CUDA_PLAN_WITHOUT_TF32
 
 
-def _is_for_gpu(entry: str) -> bool:
+def is_for_gpu(entry: str) -> bool:
+    """Whether a plan of this backend with a file of that name runs on a GPU."""
     return entry in (CUDA_PLAN, CUDA_PLAN_WITHOUT_TF32)
 
 
@@ -147,11 +148,11 @@ def _require_no_settings(recipe: Recipe, target: Target) -> None:
 def _open(model: Path, entry: str, options: Any) -> Any:
     """A session on the provider that `entry` names, and on no other."""
     wanted, settings = [_CPU], dict[str, str]()
-    if _is_for_gpu(entry):
+    if is_for_gpu(entry):
         wanted, settings = [_CUDA, _CPU], {"use_tf32": "0" if entry == CUDA_PLAN_WITHOUT_TF32 else "1"}
     if wanted[0] not in api().get_available_providers():
         raise _no_cuda("it was built without CUDA")
-    if _is_for_gpu(entry):
+    if is_for_gpu(entry):
         preload_cuda()
     providers = [(wanted[0], settings), *((name, {}) for name in wanted[1:])]
     # The fallback prints to standard output and tries again on another provider: two things that we can't have.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtreg.backends import backend
-from trtreg.backends.onnxruntime import OnnxRuntime
+from trtreg.backends.onnxruntime import OnnxRuntime, is_for_gpu
 from trtreg.core.benchmark import BenchOrder, BenchReport, Contender, Copies, Timed, latencies
 from trtreg.interfaces import Progress, ResidentSession, Session
 from trtreg.workshop.cases import compared_cases
@@ -33,7 +33,7 @@ def race(order: BenchOrder, progress: Progress) -> BenchReport:
     racers = [_Racer(ORIGINAL, "", original, case, on_cpu=True)]
     for contender in order.contenders:
         session = loaded(contender, runtime, order.plugins)
-        on_cpu = contender.backend == runtime.name and not contender.plan.name.startswith("engine.cuda")
+        on_cpu = contender.backend == runtime.name and not is_for_gpu(contender.plan.name)
         racers.append(_Racer(contender.name, contender.key, session, case, on_cpu=on_cpu))
     progress.stage("bench", f"{order.rounds} rounds")
     for number in range(-order.warm_up, order.rounds):
