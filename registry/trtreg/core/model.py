@@ -5,7 +5,7 @@ A `Model` is a value: each change makes another one, and `trtreg.models.naming` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from trtreg.core.files import FileSet
@@ -65,6 +65,23 @@ class ModelVersion:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+    def sample_to_run(self, name: str, likely: Sequence[Sample]) -> Sample | None:
+        """The sample of that name; without one, the only one of the `likely`, None if there is none. Raises NotFound,
+        and UsageError where several are likely."""
+        if name:
+            found = next((sample for sample in self.samples if sample.name == name), None)
+            if found is None:
+                raise NotFound(f"{self} has no sample {name!r}", hint=f"its samples: {_names(self.samples)}")
+            return found
+        if len(likely) > 1:
+            hint = f"--sample names one: {_names(likely)}"
+            raise UsageError(f"{self} has {len(likely)} samples to run on", hint=hint)
+        return likely[0] if likely else None
+
+
+def _names(samples: Sequence[Sample]) -> str:
+    return ", ".join(sample.name for sample in samples) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 from trtreg.core.benchmark import BenchOrder, BenchReport, Contender
 from trtreg.core.figures import Figures
 from trtreg.core.target import runs_on
-from trtreg.errors import Miss, NotFound, TrtregError, UsageError
+from trtreg.errors import Miss, TrtregError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from trtreg.core.engine import EngineRecord
     from trtreg.core.model import ModelVersion
     from trtreg.core.request import Chosen
-    from trtreg.core.work import SampleFile
     from trtreg.interfaces import Progress, Workshop
     from trtreg.making.making import Maker
     from trtreg.measurements import Measurements
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 class Bencher:
     """Measures on this machine, and keeps the figures with the engines.
 
+    plugins    the libraries that an engine needs, by SHA-256
     choose     this machine's backend and target for the runtime of a plan, on the GPU `device`
     authorise  raises for who couldn't write to the store
     now        UTC, ISO 8601
@@ -42,6 +42,7 @@ class Bencher:
         reviewer: Reviewer,
         maker: Maker,
         workshop: Workshop,
+        plugins: Callable[[Iterable[str]], Mapping[str, Path]],
         work_folder: Callable[[], AbstractContextManager[Path]],
         choose: Callable[..., Chosen],
         measurements: Measurements,
@@ -53,7 +54,7 @@ class Bencher:
     ) -> None:
         self._models, self._reviewer, self._maker = models, reviewer, maker
         self._workshop, self._work_folder = workshop, work_folder
-        self._choose, self._progress = choose, progress
+        self._plugins, self._choose, self._progress = plugins, choose, progress
         self._measurements, self._authorise = measurements, authorise
         self._now, self._host, self._processor = now, host, processor
 
@@ -79,20 +80,20 @@ class Bencher:
         records = [self._reviewer.verified(key) for key in keys]
         version = self._model_of(records)
         chosen = [self._machine_for(record, device) for record in records]
+        taken = version.sample_to_run(sample, version.samples)
         with self._work_folder() as folder:
-            order = self._maker.order(version, chosen[0], records[0].manifest.question, folder)
             contenders = [self._brought(record, folder) for record in records]
             report = self._workshop.bench(
                 BenchOrder(
-                    model=order.model,
-                    signature=order.signature,
-                    recipe=order.recipe,
-                    sample=_sample(version, order.samples, sample),
+                    model=self._maker.bring_model(version, folder),
+                    signature=version.facts.signature,
+                    recipe=records[0].manifest.recipe,
+                    sample=self._maker.bring_sample(taken, folder) if taken else None,
                     contenders=tuple(_told_apart(contenders)),
                     rounds=rounds,
                     warm_up=warm_up,
                     gpu=next((c.gpu for c in chosen if c.gpu), ""),
-                    plugins=order.plugins,
+                    plugins=self._plugins(p for r in records for p in r.manifest.recipe.builder.plugins),
                 ),
                 self._progress,
             )
@@ -166,15 +167,3 @@ def _told_apart(contenders: Sequence[Contender]) -> list[Contender]:
     """By name where it is enough; with the beginning of the key where two have the same."""
     names = [contender.name for contender in contenders]
     return [replace(c, name=f"{c.name} {c.key[:12]}") if names.count(c.name) > 1 else c for c in contenders]
-
-
-def _sample(version: ModelVersion, samples: Sequence[SampleFile], name: str) -> SampleFile | None:
-    there = ", ".join(sample.name for sample in samples) or "none"
-    if not name:
-        if len(samples) > 1:
-            raise UsageError(f"{version} has {len(samples)} samples to run on", hint=f"--sample names one: {there}")
-        return samples[0] if samples else None
-    found = next((sample for sample in samples if sample.name == name), None)
-    if found is None:
-        raise NotFound(f"{version} has no sample {name!r}", hint=f"its samples: {there}")
-    return found

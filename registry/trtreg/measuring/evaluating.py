@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trtreg.core.model import ModelVersion
     from trtreg.core.names import ModelName
     from trtreg.core.request import Chosen, Request
-    from trtreg.core.sample import PictureFolder, Sample
+    from trtreg.core.sample import PictureFolder
     from trtreg.core.work import SampleFile
     from trtreg.interfaces import Progress, Store, Workshop
     from trtreg.making.making import Maker
@@ -186,17 +186,8 @@ class Evaluator:
     def _brought_sample(self, version: ModelVersion, name: str, folder: Path) -> SampleFile | None:
         # Labelled pictures say what an engine is for; tensors are mostly there to calibrate.
         likely = [s for s in version.samples if s.pictures and s.pictures.labels] or version.samples
-        if not name and len(likely) > 1:
-            hint = f"--sample names one: {_names(likely)}"
-            raise UsageError(f"{version} has {len(likely)} samples to run on", hint=hint)
-        found = next((s for s in (version.samples if name else likely) if name in ("", s.name)), None)
-        if found is None and name:
-            raise NotFound(f"{version} has no sample {name!r}", hint=f"its samples: {_names(version.samples)}")
+        found = version.sample_to_run(name, likely)
         return self._maker.bring_sample(found, folder) if found else None
-
-
-def _names(samples: Sequence[Sample]) -> str:
-    return ", ".join(sample.name for sample in samples) or "none"
 
 
 def _absent(name: str, why: TrtregError) -> Candidate:

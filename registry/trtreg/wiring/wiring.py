@@ -95,6 +95,7 @@ def open_bencher(
         reviewer=parts.reviewer,
         maker=parts.maker,
         workshop=parts.workshop,
+        plugins=parts.plugins.paths,
         work_folder=parts.work_folder,
         choose=parts.choose,
         measurements=parts.measurements,
@@ -111,7 +112,7 @@ def open_viewer(settings: Settings, progress: Progress = SILENT) -> Viewer:
     from trtreg.measuring.detecting import Viewer
 
     parts = Parts(settings, progress, None)
-    registry = open_registry(settings=settings, progress=progress)
+    registry = _registry(parts, progress)
     return Viewer(
         pose=registry.pose,
         get=registry.ask,
